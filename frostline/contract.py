@@ -1,0 +1,134 @@
+"""What an artefact means: three frozen records, each true of more kinds of artefact than the next.
+
+A latent cache has a ``LatentSpace``; a model has that and a ``Process``; a model that may be sampled has both and a
+``Sampling``. Trainer, distiller and sampler are built from these records and from nothing else, and every door
+that takes an artefact in compares its own part before the first tensor is read.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from frostline import digests, files, records
+from frostline.errors import Refused
+from frostline.records import Record
+
+FILE = "contract.json"
+METADATA = "frostline.contract"
+
+
+class LatentSpace(Record):
+    """How pixels and words became tensors: true of caches, models and samples."""
+
+    vae_digest: str  # weights and configuration
+    z_dim: int
+    latents_mean: tuple[float, ...]  # per channel, of the raw posterior mean
+    latents_std: tuple[float, ...]
+    spatial_stride: int  # pixels per latent along height and width
+    temporal_stride: int  # frames per latent frame after the first
+    frame_rule: Literal["1+kn"] = "1+kn"  # frames = 1 + temporal_stride * n
+    posterior: Literal["mean"] = "mean"
+    input_range: tuple[float, float] = (-1.0, 1.0)
+    encode_dtype: Literal["float32", "bfloat16"] = "float32"
+    stored_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    text_encoder_digest: str  # weights, configuration and tokenizer
+    text_dim: int
+    text_length: int  # tokens a transformer sees
+    text_padding: Literal["zeros"] = "zeros"  # after the true length
+    null_prompt: str = ""
+
+
+class Process(Record):
+    """What a network was trained to predict: true of every model."""
+
+    path: Literal["flow_matching"] = "flow_matching"  # noised = (1 - sigma) * clean + sigma * noise
+    prediction: Literal["velocity"] = "velocity"  # noise - clean
+    sigma_convention: Literal["1 is noise"] = "1 is noise"
+    timestep_scale: float = 1000.0  # the network takes timestep_scale * sigma
+    shift: float  # of the training's sigma distribution
+    draws: Literal["logit_normal", "uniform"]
+    patch_size: tuple[int, int, int]
+    conditioning: Literal["none"] = "none"
+    expert_boundary: float | None = None  # sigma from which the high-noise expert serves
+
+
+class Sampling(Record):
+    """How a model is sampled rightly: true of every model that may be sampled."""
+
+    sampler: Literal["unipc", "euler", "renoise", "flow_map"]
+    solver_order: int = 2  # UniPC only
+    rounds_timesteps: bool  # the network sees floor(1000 * sigma) / 1000, as under the stock pipeline
+    steps: int  # default
+    allowed_steps: tuple[int, ...] | None  # None: any number
+    shift: float  # default
+    allowed_shifts: tuple[float, ...] | None  # None: any
+    sigmas: tuple[float, ...] | None  # the trained list of a few-step student
+    guidance: float  # default scale; g = 1 is plain conditional
+    guidance_form: Literal["external", "folded"]  # folded: sampled with one evaluation at g = 1
+    teacher_digest: str | None  # weights it was distilled from
+
+
+class Contract(Record):
+    """The parts that are true of one artefact."""
+
+    latent_space: LatentSpace
+    process: Process | None = None
+    sampling: Sampling | None = None
+
+    @property
+    def digest(self) -> str:
+        """Digest of everything stated."""
+        return digest(self)
+
+
+class Difference(NamedTuple):
+    """One field in which two contracts disagree."""
+
+    field: str
+    ours: Any
+    theirs: Any
+
+
+def digest(record: Record) -> str:
+    """Digest of a record's values."""
+    return digests.of_json(record.model_dump(mode="json"))
+
+
+def differences(ours: Record, theirs: Record, prefix: str = "") -> list[Difference]:
+    """The fields in which two records of one kind disagree, in the order they are declared."""
+    found: list[Difference] = []
+    for name in type(ours).model_fields:
+        a, b = getattr(ours, name), getattr(theirs, name)
+        if isinstance(a, Record) and isinstance(b, Record):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(Difference(f"{prefix}{name}", a, b))
+    return found
+
+
+def require_same(ours: Record, theirs: Record, *, ours_is: str, theirs_is: str, remedy: str) -> None:
+    """Raise Refused naming each field, our value, their value and the remedy, if two records differ."""
+    found = differences(ours, theirs)
+    if found:
+        lines = "\n".join(f"  {d.field}: {_short(d.ours)} ({ours_is}) against {_short(d.theirs)} ({theirs_is})" for d in found)
+        raise Refused(f"{ours_is} and {theirs_is} do not belong together:\n{lines}\n{remedy}")
+
+
+def save(contract: Contract, folder: str | Path) -> None:
+    """Write ``contract.json`` into a folder."""
+    files.write_json(Path(folder) / FILE, contract.model_dump(mode="json"))
+
+
+def load(folder: str | Path) -> Contract:
+    """Read ``contract.json`` of a folder; raises WrongUse if it is absent or damaged."""
+    path = Path(folder) / FILE
+    return parse(files.read_json(path), origin=str(path))
+
+
+def parse(values: Any, *, origin: str) -> Contract:
+    """A contract from its JSON values."""
+    return records.parse(Contract, values, origin=origin)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,196 @@
+"""The sections of params.yaml as frozen records: unknown, missing and mistyped keys are errors naming the key."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+
+from frostline import records
+from frostline.errors import WrongUse
+from frostline.records import Record
+
+Positive = Annotated[int, pydantic.Field(gt=0)]
+Count = Annotated[int, pydantic.Field(ge=0)]
+Rate = Annotated[float, pydantic.Field(gt=0)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class SourceParams(Record):
+    """One source of images or clips."""
+
+    kind: Literal["digits"]
+    path: str
+
+
+class CacheParams(Record):
+    """How frozen latents are made and stored."""
+
+    encode_batch: Positive  # items per VAE call, padded: results depend on it
+    text_batch: Positive
+    stored_dtype: Literal["float32", "bfloat16"]
+
+
+class PreflightParams(Record):
+    """Sizes of the checks before training."""
+
+    statistics_rows: Positive
+    roundtrip_rows: Positive
+    reencode_rows: Positive
+    minimum_psnr: float
+
+
+class Every(Record):
+    """An interval: in steps or in epochs, one of them."""
+
+    steps: Positive | None = None
+    epochs: Positive | None = None
+
+    @pydantic.model_validator(mode="after")
+    def one_unit(self) -> "Every":
+        """Refuse both and neither."""
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        """The interval in optimiser steps."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+
+class ModelParams(Record):
+    """Shape of a Wan transformer."""
+
+    layers: Positive
+    heads: Positive
+    head_dim: Positive
+    ffn_dim: Positive
+    patch_size: tuple[Positive, Positive, Positive]
+
+
+class OptimizerParams(Record):
+    """Muon on the matrices of the blocks, AdamW on the rest."""
+
+    muon_rate: Rate
+    adamw_rate: Rate
+    weight_decay: Annotated[float, pydantic.Field(ge=0)]
+    warmup_steps: Count
+    schedule: Literal["cosine", "constant"]
+    clip: Rate
+
+
+class SamplingParams(Record):
+    """How the finished model is to be sampled: becomes the ``Sampling`` part of its contract."""
+
+    sampler: Literal["unipc", "euler"]
+    steps: Positive
+    shift: Rate
+    guidance: Annotated[float, pydantic.Field(ge=0)]
+
+
+class FrozenLosses(Record):
+    """Weights of losses on the VAE: zero, because the latents it made are already on disk."""
+
+    vae_loss_weight: float
+    kl_loss_weight: float
+
+    @pydantic.model_validator(mode="after")
+    def frozen(self) -> "FrozenLosses":
+        """Refuse anything but zero."""
+        for name in ("vae_loss_weight", "kl_loss_weight"):
+            if getattr(self, name) != 0.0:
+                raise ValueError(
+                    f"{name} must be 0.0: the VAE is frozen and its latents are cached, so a loss on it would move the "
+                    "latent space away from the latents this model trains on"
+                )
+        return self
+
+
+class LoopParams(FrozenLosses):
+    """What a training and a distillation have in common."""
+
+    steps: Positive
+    batch: Positive
+    bucket_shares: dict[str, Rate]  # bucket name, e.g. 5x32x32, to its share of the steps
+    draws: Literal["logit_normal", "uniform"]
+    shift: Rate
+    caption_dropout: Share
+    optimizer: OptimizerParams
+    ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    validate_every: Every
+    preview_prompts: tuple[str, ...]
+    checkpoint_every: Positive  # steps
+    seed: int
+
+
+class TrainParams(LoopParams):
+    """One training by flow matching."""
+
+    model: ModelParams
+    sampling: SamplingParams
+
+
+class StudentParams(LoopParams):
+    """One student distilled by velocity matching with the teacher's guidance folded in."""
+
+    objective: Literal["velocity_matching"]
+    teacher: str  # a model folder
+    layers: tuple[Count, ...]  # the teacher's layers the student starts from
+    guidance: Annotated[float, pydantic.Field(ge=0)]
+    guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
+    sampling: SamplingParams
+
+
+class EvaluateParams(Record):
+    """How finished models are judged."""
+
+    samples: Positive
+    steps: tuple[Positive, ...]
+    seed: int
+    batch: Positive
+
+
+class GateParams(Record):
+    """What a model must reach to be registered."""
+
+    minimum_accuracy: Share
+
+
+class RegisterParams(Record):
+    """Names and gates of the model registry."""
+
+    prefix: str
+    gates: GateParams
+
+
+class TrainSection(Record):
+    """The trainings, by name; may be empty when the teacher is a pretrained model."""
+
+    runs: dict[Name, TrainParams]
+
+
+class Params(Record):
+    """The whole of params.yaml."""
+
+    base: str
+    sources: dict[Name, SourceParams]
+    cache: CacheParams
+    preflight: PreflightParams
+    train: TrainSection
+    students: dict[Name, StudentParams]
+    evaluate: EvaluateParams
+    register_: RegisterParams = pydantic.Field(alias="register")
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml; raises WrongUse naming the file and every wrong key."""
+    try:
+        values = yaml.safe_load(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise WrongUse(f"{path}: no such file; run the command in the project's folder or give --params") from None
+    except yaml.YAMLError as error:
+        raise WrongUse(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise WrongUse(f"{path}: holds no sections; restore it with `git checkout {path}` or `frostline preset default`")
+    return records.parse(Params, values, origin=str(path))

@@ -1,0 +1,48 @@
+"""Frozen keyword-only records: unknown, missing and mistyped keys are errors that name the key."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import pydantic
+
+from frostline.errors import WrongUse
+
+
+class Record(pydantic.BaseModel):
+    """Settings or facts that never change once made; compares and hashes by value."""
+
+    model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="forbid", protected_namespaces=())
+
+
+R = TypeVar("R", bound=Record)
+
+
+def parse(cls: type[R], values: Mapping[str, Any], *, origin: str, prefix: str = "") -> R:
+    """Make a record of YAML or JSON ``values`` (lists become tuples).
+
+    ``origin`` (a file name) and ``prefix`` (the section in it) stand in the message.
+    Raises WrongUse naming every unknown, missing and mistyped key at once.
+    """
+    try:
+        return cls.model_validate(frozen(values))
+    except pydantic.ValidationError as error:
+        lines = [_line(problem, prefix) for problem in error.errors(include_url=False)]
+        raise WrongUse(f"{origin}: " + "; ".join(lines)) from None
+
+
+def _line(problem: Any, prefix: str) -> str:
+    key = ".".join(str(part) for part in (*filter(None, [prefix]), *problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{key}' (value {problem['input']!r}): remove it or correct its spelling"
+    if problem["type"] == "missing":
+        return f"missing key '{key}': add it"
+    return f"key '{key}' has the value {problem['input']!r}: {problem['msg'].lower()}"
+
+
+def frozen(value: Any) -> Any:
+    """YAML or JSON values with lists made tuples, as the strict records take them."""
+    if isinstance(value, Mapping):
+        return {key: frozen(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    return value

@@ -1,0 +1,92 @@
+"""Where a stage works, what it may touch at the same time as others, and the settings that fix its bits."""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from frostline.errors import Preempted, Refused
+
+WORK = Path(".work")
+INSTRUCTION_SET = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
+THREADS = "2"
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+PR_SET_PDEATHSIG = 1
+
+
+def settle() -> None:
+    """Fix instruction set and thread count before torch is loaded, and keep every library quiet and offline.
+
+    On CPU the bits of a result depend on both (docs/determinism.md). A variable that is already set stays.
+    """
+    for name, value in {**INSTRUCTION_SET, **QUIET, "OMP_NUM_THREADS": THREADS, "MKL_NUM_THREADS": THREADS}.items():
+        os.environ.setdefault(name, value)
+
+
+def die_with_parent() -> None:
+    """On Linux, end this process when the one that started it ends: a killed `dvc repro` leaves no writer behind."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def lock(output: str | Path) -> Iterator[None]:
+    """Hold the only right to write one output; raises Refused naming the output if another process holds it."""
+    name = str(Path(output)).strip("/").replace("/", "_")
+    path = WORK / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"{output}: another process is writing it; wait for that process to end, then run again") from None
+        yield
+
+
+def work_folder(stage: str, key: str) -> Path:
+    """The folder of a stage's work in progress under one digest of its inputs; folders of other keys are removed.
+
+    The same inputs find what a killed run left; changed inputs start with an empty folder.
+    """
+    folder = WORK / stage / key
+    if folder.parent.exists():
+        for other in folder.parent.iterdir():
+            if other != folder:
+                shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def finish(folder: Path) -> None:
+    """Remove a work folder whose result has become the stage's output."""
+    shutil.rmtree(folder)
+
+
+class Preemption:
+    """Turns SIGTERM into a flag that a loop asks for between steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def stop_if_asked(self, saved: str) -> None:
+        """Raise Preempted once the signal has come; ``saved`` says where the progress lies."""
+        if self.asked:
+            raise Preempted(f"stopped by SIGTERM; progress is in {saved}: run the same command again to go on")
