@@ -5,11 +5,12 @@ A latent cache has a ``LatentSpace``; a model has that and a ``Process``; a mode
 that takes an artefact in compares its own part before the first tensor is read.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from frostline import digests, files, records
-from frostline.errors import Refused
+from frostline.errors import Refused, WrongUse
 from frostline.records import Record
 
 FILE = "contract.json"
@@ -36,6 +37,23 @@ class LatentSpace(Record):
     text_padding: Literal["zeros"] = "zeros"  # after the true length
     null_prompt: str = ""
 
+    def shape(self, bucket: Sequence[int]) -> tuple[int, int, int, int]:
+        """Latent shape (C, T', H', W') of a bucket (frames, height, width) in pixels.
+
+        Raises WrongUse for sizes that this VAE would cut off silently.
+        """
+        frames, height, width = bucket
+        if frames < 1 or (frames - 1) % self.temporal_stride:
+            low = 1 + max(frames - 1, 0) // self.temporal_stride * self.temporal_stride
+            raise WrongUse(
+                f"{frames} frames: the VAE takes 1 + {self.temporal_stride}n and drops the rest silently; "
+                f"use {low} or {low + self.temporal_stride}"
+            )
+        if height % self.spatial_stride or width % self.spatial_stride or min(height, width) < 1:
+            raise WrongUse(f"size {height}x{width}: height and width must be multiples of {self.spatial_stride}")
+        stride = self.spatial_stride
+        return (self.z_dim, 1 + (frames - 1) // self.temporal_stride, height // stride, width // stride)
+
 
 class Process(Record):
     """What a network was trained to predict: true of every model."""
@@ -47,6 +65,7 @@ class Process(Record):
     shift: float  # of the training's sigma distribution
     draws: Literal["logit_normal", "uniform"]
     patch_size: tuple[int, int, int]
+    buckets: tuple[tuple[int, int, int], ...] | None = None  # trained (frames, height, width) in pixels; None: unknown
     conditioning: Literal["none"] = "none"
     expert_boundary: float | None = None  # sigma from which the high-noise expert serves
 

@@ -1,0 +1,180 @@
+"""The one way between pixels and latents, and between words and embeddings. Everything here is frozen.
+
+    pixels uint8 (B, T, H, W, 3) -> raw latents (B, C, T', H', W') -> latents (normalised) -> pixels
+
+Raw latents are posterior means as the VAE gives them: what the cache stores. Latents are what a transformer sees:
+``(raw - latents_mean) / latents_std`` per channel, applied here and nowhere else.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.pipelines.wan import pipeline_wan
+from torch import Tensor
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from frostline import digests, files
+from frostline.contract import LatentSpace
+from frostline.errors import Refused, WrongUse
+
+PRESENTATION = ("latents_mean", "latents_std")  # of the VAE's config: change nothing it encodes
+
+
+class Codec:
+    """The frozen VAE and text encoder of a base folder, each loaded when first asked for.
+
+    A base folder has the layout of a diffusers Wan pipeline: ``vae/``, ``text_encoder/``, ``tokenizer/``.
+    """
+
+    def __init__(
+        self, base: str | Path, *, stored_dtype: Literal["float32", "bfloat16"] = "bfloat16", device: str = "cpu"
+    ) -> None:
+        """Raises WrongUse if a part of the base is missing."""
+        self.base = Path(base)
+        self.device = device
+        for part in ("vae/config.json", "text_encoder/config.json", "tokenizer"):
+            if not (self.base / part).exists():
+                raise WrongUse(f"{self.base / part}: missing; a base is a diffusers Wan pipeline folder")
+        self.latent_space = latent_space(self.base, stored_dtype)
+        channels = (1, -1, 1, 1, 1)
+        self._mean = torch.tensor(self.latent_space.latents_mean, device=device).view(channels)
+        self._std = torch.tensor(self.latent_space.latents_std, device=device).view(channels)
+
+    @functools.cached_property
+    def vae(self) -> AutoencoderKLWan:
+        """The frozen VAE in float32."""
+        vae, audit = AutoencoderKLWan.from_pretrained(
+            self.base / "vae", torch_dtype=torch.float32, output_loading_info=True, local_files_only=True
+        )
+        _require_whole(audit, self.base / "vae")
+        return vae.eval().requires_grad_(False).to(self.device)
+
+    @functools.cached_property
+    def text_encoder(self) -> UMT5EncoderModel:
+        """The frozen text encoder in float32."""
+        encoder, audit = UMT5EncoderModel.from_pretrained(
+            self.base / "text_encoder", dtype=torch.float32, output_loading_info=True, local_files_only=True
+        )
+        _require_whole(audit, self.base / "text_encoder")
+        return encoder.eval().requires_grad_(False).to(self.device)
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer."""
+        return AutoTokenizer.from_pretrained(self.base / "tokenizer", local_files_only=True)
+
+    @torch.inference_mode()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels uint8 (B, T, H, W, 3) -> raw latents float32 (B, C, T', H', W'): the posterior's mean.
+
+        Results depend on B in the last bits: whoever needs equal bytes pads to a fixed B.
+        Raises WrongUse for a number of frames or a size that the VAE would cut.
+        """
+        if pixels.dtype != torch.uint8 or pixels.ndim != 5 or pixels.shape[-1] != 3:
+            raise WrongUse(f"pixels {pixels.dtype} {tuple(pixels.shape)}: uint8 (B, T, H, W, 3) is asked for")
+        expected = self.latent_space.shape(pixels.shape[1:4])
+        low, high = self.latent_space.input_range
+        unit = pixels.to(self.device).permute(0, 4, 1, 2, 3).float() / 255
+        raw = self.vae.encode(unit * (high - low) + low).latent_dist.mode()
+        if tuple(raw.shape[1:]) != expected:
+            raise Refused(f"{self.base / 'vae'} gave latents {tuple(raw.shape[1:])} where its config promises {expected}")
+        return raw
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Raw latents -> latents, near mean 0 and standard deviation 1 per channel."""
+        return (raw - self._mean) / self._std
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """Latents -> raw latents."""
+        return latents * self._std + self._mean
+
+    @torch.inference_mode()
+    def decode_float(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, T', H', W') -> pixels float32 (B, T, H, W, 3) in 0 to 1."""
+        low, high = self.latent_space.input_range
+        video = self.vae.decode(self.denormalise(latents.to(self.device).float())).sample
+        return ((video - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 4, 1)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, T', H', W') -> pixels uint8 (B, T, H, W, 3)."""
+        return (self.decode_float(latents) * 255).round().to(torch.uint8)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> list[Tensor]:
+        """Texts -> embeddings float32, one (n_tokens, D) each, unpadded.
+
+        Cleaned, tokenised and masked as the Wan pipeline does (diffusers, WanPipeline._get_t5_prompt_embeds).
+        """
+        tokens = self.tokenizer(
+            [clean(text) for text in texts],
+            padding="max_length",
+            max_length=self.latent_space.text_length,
+            truncation=True,
+            add_special_tokens=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        ).to(self.device)
+        states = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+        lengths = tokens.attention_mask.gt(0).sum(dim=1).tolist()
+        return [state[:length].clone() for state, length in zip(states, lengths, strict=True)]
+
+
+def clean(text: str) -> str:
+    """A caption as the Wan pipeline reads it: mended Unicode, no HTML entities, single spaces."""
+    return pipeline_wan.prompt_clean(text)
+
+
+def pad(texts: Sequence[Tensor], length: int) -> Tensor:
+    """Embeddings (n_tokens, D) each -> (B, length, D), zeros after each true length.
+
+    Raises WrongUse for a text longer than ``length``.
+    """
+    longest = max(len(text) for text in texts)
+    if longest > length:
+        raise WrongUse(f"a text of {longest} tokens does not fit the contract's {length}; encode it with this base again")
+    padded = texts[0].new_zeros(len(texts), length, texts[0].shape[1])
+    for row, text in zip(padded, texts, strict=True):
+        row[: len(text)] = text
+    return padded
+
+
+def latent_space(base: Path, stored_dtype: Literal["float32", "bfloat16"] = "bfloat16") -> LatentSpace:
+    """The LatentSpace of a base folder, from its files alone: no weights are loaded."""
+    vae = _config(base / "vae")
+    text = _config(base / "text_encoder")
+    tokenizer = files.read_json(base / "tokenizer" / "tokenizer_config.json")
+    return LatentSpace(
+        vae_digest=_digest(base / "vae", {key: vae[key] for key in vae if key not in PRESENTATION}),
+        z_dim=vae["z_dim"],
+        latents_mean=tuple(map(float, vae["latents_mean"])),
+        latents_std=tuple(map(float, vae["latents_std"])),
+        spatial_stride=vae["scale_factor_spatial"],
+        temporal_stride=vae["scale_factor_temporal"],
+        stored_dtype=stored_dtype,
+        text_encoder_digest=digests.of_json([_digest(base / "text_encoder", text), digests.of_folder(base / "tokenizer")]),
+        text_dim=text["d_model"],
+        text_length=tokenizer["model_max_length"],
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """A part's configuration without the notes libraries leave in it (version, where it was loaded from)."""
+    values = files.read_json(folder / "config.json")
+    return {key: value for key, value in values.items() if not key.startswith("_") and key != "transformers_version"}
+
+
+def _digest(folder: Path, config: dict[str, Any]) -> str:
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise WrongUse(f"{folder}: holds no .safetensors weights")
+    return digests.of_json([config, [digests.of_file(file) for file in weights]])
+
+
+def _require_whole(audit: dict[str, Any], folder: Path) -> None:
+    wrong = {key: sorted(map(str, audit[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if audit[key]}
+    if wrong:
+        raise Refused(f"{folder}: weights and configuration do not belong together: {wrong}")

@@ -1,0 +1,129 @@
+"""Model folders: a transformer, its scheduler, the contract it lives by, its base and how it was trained.
+
+    models/<name>/
+        transformer/   config.json and safetensors; the contract stands in their metadata too
+        scheduler/     what the stock diffusers pipeline needs to sample it as the contract says
+        contract.json  latent space, process, sampling
+        base.json      where the frozen parts (VAE, text encoder, tokenizer) lie, and their digests
+        training.json  steps done of planned, parameters, digests of weights, data and tensors' sources
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor
+
+from frostline import contract as contracts
+from frostline import digests, files, records, sampling, transformer
+from frostline.contract import Contract
+from frostline.errors import Refused, WrongUse
+from frostline.records import R, Record
+
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+CONFIG = "transformer/config.json"
+
+
+class Base(Record):
+    """Where a model's frozen parts are."""
+
+    path: str
+    vae_digest: str
+    text_encoder_digest: str
+
+
+class Training(Record):
+    """How a model came to be; the same for every run of the same stage on the same data."""
+
+    stage: str
+    steps_planned: int
+    steps_done: int
+    parameters: dict[str, int]  # trainable, frozen_vae, frozen_text, total
+    dataset_digest: str
+    weights_digest: str  # of the safetensors file that is sampled (the EMA)
+    ema_decay: float
+    objective: str
+    teacher_digest: str | None
+    tensor_sources: dict[str, str] | None  # tensor of the student to tensor of the teacher it started from
+
+    @property
+    def complete(self) -> bool:
+        """Whether all planned steps were done."""
+        return self.steps_done == self.steps_planned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A loaded model folder."""
+
+    folder: Path
+    contract: Contract
+    transformer: WanTransformer3DModel
+    base: Base
+    training: Training
+
+    def sampled(self) -> tuple[contracts.Process, contracts.Sampling]:
+        """The process and sampling parts; Refused if the folder holds a model that may not be sampled."""
+        if self.contract.process is None or self.contract.sampling is None:
+            raise Refused(f"{self.folder}: its contract has no process or sampling part, so how to sample it is unknown")
+        return self.contract.process, self.contract.sampling
+
+
+def save(
+    folder: Path, network: WanTransformer3DModel, contract: Contract, base: Base, training: dict[str, Any]
+) -> Training:
+    """Write a model folder's files into an existing (temporary) folder; returns the training record with its digest."""
+    network.save_config(folder / "transformer")
+    write_weights(folder / WEIGHTS, network.state_dict(), contract)
+    record = records.parse(
+        Training, {**training, "weights_digest": digests.of_file(folder / WEIGHTS)}, origin="training.json"
+    )
+    contracts.save(contract, folder)
+    if contract.sampling is not None:
+        sampling.scheduler(contract.sampling).save_pretrained(folder / "scheduler")
+    files.write_json(folder / "base.json", base.model_dump(mode="json"))
+    files.write_json(folder / "training.json", record.model_dump(mode="json"))
+    return record
+
+
+def write_weights(path: Path, weights: dict[str, Tensor], contract: Contract) -> None:
+    """Write a safetensors file that carries its contract in its metadata."""
+    metadata = {"format": "pt", contracts.METADATA: digests.canonical(contract.model_dump(mode="json"))}
+    safetensors.torch.save_file({name: t.detach().contiguous() for name, t in weights.items()}, path, metadata=metadata)
+
+
+def load(folder: str | Path) -> Model:
+    """Load a model folder whose files agree with one another.
+
+    Raises WrongUse if a file is absent or damaged, Refused if weights and records do not belong together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: no such model folder; make it with `dvc repro` or give another path")
+    contract = contracts.load(folder)
+    base, training = (_record(folder, name, cls) for name, cls in (("base.json", Base), ("training.json", Training)))
+    _check_weights(folder / WEIGHTS, contract, training)
+    network = transformer.from_state(files.read_json(folder / CONFIG), safetensors.torch.load_file(folder / WEIGHTS))
+    return Model(folder=folder, contract=contract, transformer=network.eval(), base=base, training=training)
+
+
+def _record(folder: Path, name: str, cls: type[R]) -> R:
+    return records.parse(cls, files.read_json(folder / name), origin=str(folder / name))
+
+
+def _check_weights(path: Path, contract: Contract, training: Training) -> None:
+    if not path.is_file():
+        raise WrongUse(f"{path}: no such file; make the model again with the stage that writes it")
+    found = digests.of_file(path)
+    if found != training.weights_digest:
+        raise Refused(
+            f"{path}: digest {found} is not the {training.weights_digest} of training.json: the weights were changed "
+            "or damaged after training; fetch or make the folder again"
+        )
+    with safetensors.safe_open(path, "pt") as weights:
+        stated = (weights.metadata() or {}).get(contracts.METADATA)
+    if stated != digests.canonical(contract.model_dump(mode="json")):
+        raise Refused(f"{path}: the contract inside the weights is not the one in {path.parent.parent / contracts.FILE}")

@@ -1,0 +1,104 @@
+"""Wan transformers: made, started from another's layers, and read as a velocity.
+
+This is the only module that hands a network its timestep.
+
+Shapes: noised, velocity (B, C, T, H, W) in latent units; sigma (B,); text (B, L, D), zeros after each true length.
+Reference: Wan: Open and Advanced Large-Scale Video Generative Models, arXiv:2503.20314; initialisation as in its
+published code (Xavier matrices, normal(0.02) embedders, a zero head).
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor, nn
+
+from frostline import randomness
+from frostline.contract import LatentSpace, Process
+from frostline.errors import WrongUse
+from frostline.params import ModelParams
+from frostline.path import VelocityFn
+
+EMBEDDER_STD = 0.02
+
+
+def create(shape: ModelParams, space: LatentSpace, *, seed: int) -> WanTransformer3DModel:
+    """A freshly initialised transformer for one latent space; the global random state stays where it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(randomness.seed("transformer", seed))
+        model = WanTransformer3DModel(
+            patch_size=shape.patch_size,
+            num_attention_heads=shape.heads,
+            attention_head_dim=shape.head_dim,
+            in_channels=space.z_dim,
+            out_channels=space.z_dim,
+            text_dim=space.text_dim,
+            ffn_dim=shape.ffn_dim,
+            num_layers=shape.layers,
+        )
+        _initialise(model)
+    return model
+
+
+def _initialise(model: WanTransformer3DModel) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(model.patch_embedding.weight.view(model.patch_embedding.out_channels, -1))
+    for embedder in (model.condition_embedder.time_embedder, model.condition_embedder.text_embedder):
+        for linear in (embedder.linear_1, embedder.linear_2):
+            nn.init.normal_(linear.weight, std=EMBEDDER_STD)
+    nn.init.zeros_(model.proj_out.weight)
+
+
+def from_layers(teacher: WanTransformer3DModel, layers: Sequence[int]) -> tuple[WanTransformer3DModel, dict[str, str]]:
+    """A transformer of the teacher's width that starts from some of its layers.
+
+    Returns it with the teacher's tensor that each of its tensors came from.
+    Raises WrongUse for a layer the teacher does not have.
+    """
+    depth = teacher.config.num_layers
+    wrong = [layer for layer in layers if not 0 <= layer < depth]
+    if wrong or not layers:
+        raise WrongUse(f"layers {list(layers)}: the teacher has layers 0 to {depth - 1}; name at least one of these")
+    student = WanTransformer3DModel.from_config({**teacher.config, "num_layers": len(layers)})
+    weights = teacher.state_dict()
+    sources = {name: _source(name, layers) for name in student.state_dict()}
+    student.load_state_dict({name: weights[source] for name, source in sources.items()}, strict=True)
+    return student, sources
+
+
+def _source(name: str, layers: Sequence[int]) -> str:
+    return re.sub(r"^blocks\.(\d+)\.", lambda found: f"blocks.{layers[int(found[1])]}.", name)
+
+
+def velocity_fn(model: nn.Module, text: Tensor, process: Process) -> VelocityFn:
+    """The network under one batch of texts (B, L, D) as a function of (noised, sigma)."""
+
+    def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
+        timestep = (sigma.double() * process.timestep_scale).float()
+        return model(noised, timestep, text, return_dict=False)[0]
+
+    return velocity
+
+
+def tokens(bucket: Sequence[int], space: LatentSpace, process: Process) -> int:
+    """Number of tokens of one item of a bucket (frames, height, width in pixels)."""
+    return math.prod(n // p for n, p in zip(space.shape(bucket)[1:], process.patch_size, strict=True))
+
+
+def parameters(model: nn.Module) -> dict[str, int]:
+    """Counts of trainable and all parameters."""
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {"trainable": sum(n for n, grad in counts if grad), "all": sum(n for n, _ in counts)}
+
+
+def from_state(config: dict[str, Any], weights: dict[str, Tensor]) -> WanTransformer3DModel:
+    """A transformer of a configuration with exactly these weights; torch raises on a missing or unexpected tensor."""
+    model = WanTransformer3DModel.from_config(config)
+    model.load_state_dict(weights, strict=True, assign=True)
+    return model
