@@ -1,0 +1,164 @@
+"""Numbers that say how good samples are, on arrays and never on re-decoded files; the one door to torchmetrics.
+
+Names:  features   what a judge sees in a picture, one row per picture: (N, D)
+        pixels     uint8 (N, T, H, W, 3)
+        latents    normalised, (N, C, T', H', W')
+        drift      way of the brightness centroid from the first to the last frame, in pixels: (N, 2) as (row, column)
+        interval   value with a 95 % interval
+
+A mean can be right where the samples are wrong, so no number here judges alone: accuracy, Frechet distance, diversity,
+latent spread and direction are read together.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from frostline.errors import WrongUse
+
+NORMAL_95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal
+
+
+class Interval(NamedTuple):
+    """A measured value, its standard error and its 95 % interval."""
+
+    value: float
+    error: float
+    low: float
+    high: float
+
+
+class _Given(torch.nn.Module):
+    """Stands where torchmetrics expects its Inception network: the features are given, so they pass."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet(features: Tensor, reference: Tensor) -> float:
+    """Frechet distance of two sets of features taken as Gaussians (Heusel et al. 2017, eq. 6, squared).
+
+    The arithmetic is torchmetrics' own FID in float64 with the features passed through, so a number here means what
+    it means elsewhere; only the network differs. It is biased upwards by about 1/N: compare equal N only.
+    features (N, D), reference (M, D); raises WrongUse under two rows or if the D differ.
+    """
+    _require_features(features, reference)
+    metric = FrechetInceptionDistance(feature=_Given(features.shape[1]))
+    metric.update(reference.double(), real=True)
+    metric.update(features.double(), real=False)
+    return float(metric.compute())
+
+
+def _require_features(*sets: Tensor) -> None:
+    shapes = [tuple(one.shape) for one in sets]
+    if any(len(shape) != 2 or shape[0] < 2 for shape in shapes) or len({shape[1] for shape in shapes}) != 1:
+        raise WrongUse(
+            f"features of shapes {shapes}: a Frechet distance needs (N, D), N >= 2, one D; draw more samples"
+        )
+
+
+def accuracy(predicted: Tensor, wanted: Tensor, classes: int) -> float:
+    """Share of pictures whose class is the one asked for: int (N,) both, classes 0 .. classes - 1."""
+    return float(multiclass_accuracy(predicted, wanted, num_classes=classes, average="micro"))
+
+
+def proportion(share: float, n: int) -> Interval:
+    """A share of n independent trials with its Wilson interval (Wilson 1927), which stays inside [0, 1]."""
+    z2 = NORMAL_95**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return Interval(share, math.sqrt(share * (1 - share) / n), middle - half, middle + half)
+
+
+def bootstrap(
+    statistic: Callable[..., float], samples: Sequence[Tensor], generator: torch.Generator, draws: int = 200
+) -> Interval:
+    """Interval of `statistic(*samples)` by resampling the rows of each set on its own (Efron 1979).
+
+    Resampling repeats rows, which adds to a Frechet distance the bias it already has; so the replicates are moved to
+    have the measured value as their mean, and only their spread is used. torchmetrics' BootStrapper draws from the
+    global random state, which nothing here may touch.
+    """
+    value = statistic(*samples)
+    replicates = torch.tensor([statistic(*_resampled(samples, generator)) for _ in range(draws)], dtype=torch.float64)
+    bounds = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = torch.quantile(replicates - replicates.mean(), bounds).tolist()
+    return Interval(value, float(replicates.std()), value + low, value + high)
+
+
+def _resampled(samples: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+    return [rows[torch.randint(len(rows), (len(rows),), generator=generator)] for rows in samples]
+
+
+def within_class_diversity(features: Tensor, labels: Tensor) -> float:
+    """Root mean square distance of two different samples of one class, averaged over classes; 0 when all are alike.
+
+    features (N, D), labels (N,). From the unbiased within-class variance: E|a - b|^2 = 2 tr Cov.
+    """
+    spread = [_pair_distance(features[labels == label].double()) for label in labels.unique()]
+    return float(torch.stack(spread).mean())
+
+
+def _pair_distance(rows: Tensor) -> Tensor:
+    if len(rows) < 2:
+        raise WrongUse(f"a class with {len(rows)} sample has no diversity: draw at least two per class")
+    return (2 * rows.var(dim=0).sum()).sqrt()
+
+
+def latent_spread(latents: Tensor) -> dict[str, float]:
+    """Mean and standard deviation over everything (healthy: 0 and 1), and the channel mean furthest from 0."""
+    channel_means = latents.double().mean(dim=(0, 2, 3, 4))
+    return {
+        "mean": float(latents.double().mean()),
+        "std": float(latents.double().std()),
+        "channel_mean_max": float(channel_means.abs().max()),
+    }
+
+
+def saturation(pixels: Tensor) -> float:
+    """Share of values at white: a black ground is not saturated, a washed-out picture is."""
+    return float((pixels == 255).double().mean())
+
+
+def relative_rmse(found: Tensor, wanted: Tensor) -> float:
+    """Root mean square difference of two tensors in standard deviations of the second."""
+    return float((found.double() - wanted.double()).square().mean().sqrt() / wanted.double().std())
+
+
+def psnr(pixels: Tensor, reference: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of uint8 pixels, from the mean squared error over all of them together.
+
+    Pooled, so a few bad pictures are not hidden: the mean of PSNRs over pictures is never below this.
+    """
+    return float(peak_signal_noise_ratio(pixels.double(), reference.double(), data_range=255.0))
+
+
+def drift(pixels: Tensor) -> Tensor:
+    """Way of the brightness centroid from the first to the last frame: uint8 (N, T, H, W, 3) -> float64 (N, 2)."""
+    return _centroid(pixels[:, -1]) - _centroid(pixels[:, 0])
+
+
+def _centroid(frames: Tensor) -> Tensor:
+    """Brightness centroid of (N, H, W, 3) in pixels; the middle of a black frame."""
+    weight = frames.double().mean(dim=-1) + 1e-9  # (N, H, W)
+    rows = torch.arange(weight.shape[1], dtype=torch.float64)
+    columns = torch.arange(weight.shape[2], dtype=torch.float64)
+    down, right = (weight.sum(2) * rows).sum(1), (weight.sum(1) * columns).sum(1)
+    return torch.stack([down, right], dim=1) / weight.sum(dim=(1, 2))[:, None]
+
+
+def directions(pixels: Tensor) -> Tensor:
+    """Which way each clip moves, by the larger part of its drift: int64 (N,), an index into digits.MOTIONS."""
+    way = drift(pixels)
+    sideways = way[:, 1].abs() >= way[:, 0].abs()
+    return torch.where(sideways, (way[:, 1] > 0).long(), 2 + (way[:, 0] > 0).long())  # left, right, up, down
