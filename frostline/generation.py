@@ -1,0 +1,287 @@
+"""Samples from a model folder and its base, as the model's contract says and in no other way.
+
+noise (N, C, T', H', W') -> latents -> pixels uint8 (N, T, H, W, 3)
+
+Sample ``i`` depends on (weights, prompt, seed, i, bucket) alone: its noise has its own generator and every network runs
+at a fixed batch per bucket, padded, because results depend on the batch size (2e-7) but not on the neighbours in it.
+Evaluation, command line and serving draw through here, so the same integers give the same pixels everywhere.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import tqdm
+from torch import Tensor
+
+from frostline import codec as codecs
+from frostline import contract as contracts
+from frostline import guidance as guiding
+from frostline import path, randomness, sampling, transformer
+from frostline.codec import Codec
+from frostline.contract import Process, Sampling
+from frostline.errors import Refused, WrongUse
+from frostline.models import Model
+
+BATCH_TOKENS = 256  # tokens of one network call: 16 images or 8 clips of 5 frames of the miniature; part of the result
+MAXIMUM_PIXELS = 1 << 27  # of one sample: 81 frames of 1280x720 are 7.5e7
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What is to be drawn; None means what the contract says."""
+
+    seed: int
+    frames: int
+    height: int  # pixels
+    width: int  # pixels
+    steps: int | None = None
+    shift: float | None = None
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    first: int = 0  # index of the first sample: its noise is that of (seed, first)
+
+    @property
+    def bucket(self) -> tuple[int, int, int]:
+        """Frames, height and width in pixels."""
+        return self.frames, self.height, self.width
+
+
+class Generator:
+    """Draws from one model."""
+
+    def __init__(self, model: Model, codec: Codec) -> None:
+        """Raises Refused if the codec's VAE or text encoder is not the one the model was trained on."""
+        require_base(model, codec)
+        self.model = model
+        self.codec = codec
+        self.process, self.sampling = model.sampled()
+        self._embeddings: dict[str, Tensor] = {}
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        seed: int,
+        frames: int,
+        height: int,
+        width: int,
+        steps: int | None = None,
+        shift: float | None = None,
+        guidance: float | None = None,
+        negative_prompt: str | None = None,
+        first: int = 0,
+    ) -> Tensor:
+        """One sample per prompt: pixels uint8 (N, T, H, W, 3); see Draw for the settings."""
+        draw = Draw(
+            seed=seed,
+            frames=frames,
+            height=height,
+            width=width,
+            steps=steps,
+            shift=shift,
+            guidance=guidance,
+            negative_prompt=negative_prompt,
+            first=first,
+        )
+        return self.decode(self.drawn(prompts, draw))
+
+    def sample_latents(
+        self,
+        prompts: Sequence[str],
+        seed: int,
+        frames: int,
+        height: int,
+        width: int,
+        steps: int | None = None,
+        shift: float | None = None,
+        guidance: float | None = None,
+        negative_prompt: str | None = None,
+        first: int = 0,
+    ) -> Tensor:
+        """One sample per prompt: latents float32 (N, C, T', H', W'); see Draw for the settings."""
+        draw = Draw(
+            seed=seed,
+            frames=frames,
+            height=height,
+            width=width,
+            steps=steps,
+            shift=shift,
+            guidance=guidance,
+            negative_prompt=negative_prompt,
+            first=first,
+        )
+        return self.drawn(prompts, draw)
+
+    def drawn(self, prompts: Sequence[str], draw: Draw) -> Tensor:
+        """One sample per prompt: latents float32 (N, C, T', H', W').
+
+        Raises Refused for what the contract forbids, before anything is computed.
+        """
+        self.refuse_forbidden(draw)
+        numbers = list(range(draw.first, draw.first + len(prompts)))
+        texts = self.texts(prompts)  # (N, L, D)
+        size = self.batch(draw.bucket)
+        starts = range(0, len(prompts), size)
+        bar = tqdm.tqdm(starts, desc="sampling", unit="batch", disable=True if len(starts) < 2 else None)
+        batches = (slice(start, start + size) for start in bar)
+        return torch.cat([self._sample_batch(numbers[rows], texts[rows], draw) for rows in batches])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, T', H', W') -> pixels uint8 (N, T, H, W, 3), at the fixed batch."""
+        size = self._latent_batch(tuple(latents.shape[2:]))
+        return torch.cat([self.codec.decode(_rows(part, size))[: len(part)] for part in latents.split(size)])
+
+    def noise(self, n: int, draw: Draw) -> Tensor:
+        """The noise (n, C, T', H', W') float32 that samples ``first`` to ``first + n - 1`` of a seed start from."""
+        return self._noise([sample_generator(draw.seed, i) for i in range(draw.first, draw.first + n)], draw)
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings (N, L, D), padded as the contract says; each prompt is encoded once and alone."""
+        for prompt in prompts:
+            if prompt not in self._embeddings:
+                [self._embeddings[prompt]] = self.codec.encode_text([prompt])
+        return codecs.pad([self._embeddings[prompt] for prompt in prompts], self.codec.latent_space.text_length)
+
+    def batch(self, bucket: tuple[int, int, int]) -> int:
+        """The fixed number of samples of one network call."""
+        return self._latent_batch(self.model.contract.latent_space.shape(bucket)[1:])
+
+    def default_bucket(self, frames: int | None = None) -> tuple[int, int, int]:
+        """The first trained bucket (frames, height, width), or the first with that many frames."""
+        trained = self.process.buckets
+        if trained is None:
+            raise WrongUse(f"{self.model.folder}: its contract names no trained sizes; give frames, height and width")
+        for bucket in trained:
+            if frames is None or bucket[0] == frames:
+                return bucket
+        raise Refused(f"frames {frames}: {self.model.folder} was trained on {_buckets(trained)}; ask for one of these")
+
+    def refuse_forbidden(self, draw: Draw) -> None:
+        """Raise Refused, with the reason, for anything the contract does not allow."""
+        sampling.refuse_forbidden(self.sampling, steps=draw.steps, shift=draw.shift, guidance=draw.guidance)
+        self._refuse_bucket(draw.bucket)
+        if draw.negative_prompt is not None and not self._is_guided(draw):
+            raise Refused(
+                f"negative prompt {draw.negative_prompt!r}: {self._why_unguided()}, so no second evaluation is made "
+                "that it could steer; leave it out"
+            )
+
+    def _refuse_bucket(self, bucket: tuple[int, int, int]) -> None:
+        self.model.contract.latent_space.shape(bucket)
+        if bucket[0] * bucket[1] * bucket[2] > MAXIMUM_PIXELS:
+            raise WrongUse(f"size {_name(bucket)}: more than {MAXIMUM_PIXELS} pixels in one sample; ask for fewer")
+        trained = self.process.buckets
+        if trained is not None and bucket not in trained:
+            raise Refused(
+                f"size {_name(bucket)}: {self.model.folder} was trained on {_buckets(trained)} (frames x height x "
+                "width) and its samples of other sizes mean nothing; ask for one of these"
+            )
+
+    def _scale(self, draw: Draw) -> float:
+        """The guidance applied from outside: 1 where it is folded in."""
+        if self.sampling.guidance_form == "folded":
+            return 1.0
+        return self.sampling.guidance if draw.guidance is None else draw.guidance
+
+    def _is_guided(self, draw: Draw) -> bool:
+        return self._scale(draw) != 1.0
+
+    def _why_unguided(self) -> str:
+        if self.sampling.guidance_form == "folded":
+            return f"guidance {self.sampling.guidance} is folded into the weights of {self.model.folder}"
+        return "guidance is 1"
+
+    def _latent_batch(self, size: tuple[int, ...]) -> int:
+        frames, height, width = size
+        patch_frames, patch_height, patch_width = self.process.patch_size
+        tokens = (frames // patch_frames) * (height // patch_height) * (width // patch_width)
+        return max(1, BATCH_TOKENS // tokens)
+
+    def _noise(self, generators: Sequence[torch.Generator], draw: Draw) -> Tensor:
+        shape = self.model.contract.latent_space.shape(draw.bucket)
+        return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+
+    @torch.inference_mode()
+    def _sample_batch(self, numbers: list[int], text: Tensor, draw: Draw) -> Tensor:
+        """Samples of some numbers and their texts (n, L, D): latents (n, C, T', H', W')."""
+        size = self.batch(draw.bucket)
+        filled = numbers + [numbers[-1]] * (size - len(numbers))
+        generators = [sample_generator(draw.seed, number) for number in filled]
+        noise = self._noise(generators, draw)
+        velocity = self._velocity(_rows(text, size), draw)
+        sampler = sampling.sampler(self.sampling)
+        latents = sampler.sample(velocity, noise, steps=draw.steps, shift=draw.shift, generator=generators)
+        return latents[: len(numbers)]
+
+    def _velocity(self, text: Tensor, draw: Draw) -> path.VelocityFn:
+        """The network under texts (B, L, D), guided from outside where the contract says so."""
+        network = self.model.transformer
+        conditional = transformer.velocity_fn(network, text, self.process)
+        if not self._is_guided(draw):
+            return conditional
+        null = self.model.contract.latent_space.null_prompt if draw.negative_prompt is None else draw.negative_prompt
+        unconditional = transformer.velocity_fn(network, self.texts([null]).expand_as(text), self.process)
+        return guiding.guided(conditional, unconditional, self._scale(draw))
+
+
+def sample_generator(seed: int, index: int) -> torch.Generator:
+    """The generator of sample ``index`` of a seed: the first numbers it gives are the sample's noise."""
+    return randomness.generator("sample", seed, index)
+
+
+def require_base(model: Model, codec: Codec) -> None:
+    """Raise Refused, naming each field, if the codec is not the one whose latents and embeddings the model knows."""
+    ours = model.contract.latent_space
+    theirs = codec.latent_space.model_copy(update={"stored_dtype": ours.stored_dtype})  # of the cache, not of the base
+    contracts.require_same(
+        ours,
+        theirs,
+        ours_is=str(model.folder),
+        theirs_is=str(codec.base),
+        remedy="Sample it with the base that base.json names, or train a model on this base's latents.",
+    )
+
+
+def base_folder(model: Model) -> Path:
+    """Where the base lies that ``base.json`` names: from here, or from a folder above the model's.
+
+    Raises WrongUse if it is nowhere.
+    """
+    places = [Path(), *model.folder.resolve().parents]
+    for place in places:
+        if (place / model.base.path / "vae" / "config.json").is_file():
+            return place / model.base.path
+    raise WrongUse(
+        f"{model.folder}: its base {model.base.path} is neither in {Path.cwd()} nor above the model; name the folder "
+        f"that holds the VAE {model.base.vae_digest} with --base"
+    )
+
+
+def describe(process: Process, sampling: Sampling, draw: Draw) -> dict[str, object]:
+    """How a draw is made, with the contract's values where the draw names none."""
+    return {
+        "seed": draw.seed,
+        "frames": draw.bucket[0],
+        "height": draw.bucket[1],
+        "width": draw.bucket[2],
+        "sampler": sampling.sampler,
+        "steps": sampling.steps if draw.steps is None else draw.steps,
+        "shift": sampling.shift if draw.shift is None else draw.shift,
+        "guidance": sampling.guidance if draw.guidance is None else draw.guidance,
+        "guidance_form": sampling.guidance_form,
+        "prediction": process.prediction,
+    }
+
+
+def _rows(tensor: Tensor, size: int) -> Tensor:
+    """The rows of a tensor with the last one repeated up to a fixed number of rows."""
+    return torch.cat([tensor, tensor[-1:].expand(size - len(tensor), *tensor.shape[1:])])
+
+
+def _name(bucket: Sequence[int]) -> str:
+    return "x".join(map(str, bucket))
+
+
+def _buckets(buckets: Sequence[Sequence[int]]) -> str:
+    return ", ".join(map(_name, buckets))
