@@ -2,7 +2,7 @@
 
     models/<name>/
         transformer/   config.json and safetensors; the contract stands in their metadata too
-        scheduler/     what the stock diffusers pipeline needs to sample it as the contract says
+        scheduler/     what the stock diffusers pipeline needs to sample it as the contract says, where it can
         contract.json  latent space, process, sampling
         base.json      where the frozen parts (VAE, text encoder, tokenizer) lie, and their digests
         training.json  steps done of planned, parameters, digests of weights, data and tensors' sources
@@ -82,8 +82,9 @@ def save(
         Training, {**training, "weights_digest": digests.of_file(folder / WEIGHTS)}, origin="training.json"
     )
     contracts.save(contract, folder)
-    if contract.sampling is not None:
-        sampling.scheduler(contract.sampling).save_pretrained(folder / "scheduler")
+    stock = None if contract.sampling is None else sampling.stock_scheduler(contract.sampling)
+    if stock is not None:
+        stock.save_pretrained(folder / "scheduler")
     files.write_json(folder / "base.json", base.model_dump(mode="json"))
     files.write_json(folder / "training.json", record.model_dump(mode="json"))
     return record

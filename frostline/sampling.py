@@ -189,6 +189,16 @@ def refuse_forbidden(
         )
 
 
+def stock_scheduler(record: contract.Sampling) -> Any | None:
+    """The diffusers scheduler with which the stock Wan pipeline samples as the contract says; None where none does.
+
+    diffusers' Euler shifts twice in ``set_timesteps``, and the pipeline hands no list of sigmas to any scheduler.
+    """
+    if record.sampler != "unipc" or not record.rounds_timesteps:
+        return None
+    return unipc_scheduler(solver_order=record.solver_order, shift=record.shift)
+
+
 def unipc_scheduler(*, solver_order: int, shift: float) -> Any:
     """UniPC of diffusers with flow prediction and flow sigmas, as it stands in a Wan pipeline's scheduler folder."""
     from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
