@@ -38,7 +38,7 @@ def measure_clip(path: str | Path, max_pixels: int) -> Extent:
         decoded = _decoded(path, container, stream)
         height, width, _ = _upright(path, next(decoded)).shape
         count = 1 + sum(1 for _ in decoded)
-        fps = None if stream.average_rate is None else float(stream.average_rate)
+        fps = float(stream.average_rate or 0)
     return Extent(width=width, height=height, frames=count, fps=fps)
 
 

@@ -42,7 +42,7 @@ def measure_frames(folder: str | Path, max_pixels: int) -> Extent:
     shapes = [images.read_image(file, max_pixels).shape for file in frame_files(folder)]
     _require_one_size(Path(folder), shapes)
     height, width, _ = shapes[0]
-    return Extent(width=width, height=height, frames=len(shapes), fps=None)
+    return Extent(width=width, height=height, frames=len(shapes), fps=0.0)
 
 
 def _number(file: Path) -> int:

@@ -44,7 +44,7 @@ def read_image(path: str | Path, max_pixels: int) -> np.ndarray:
 def measure_image(path: str | Path, max_pixels: int) -> Extent:
     """Decode an image to the end and say what it holds."""
     height, width, _ = read_image(path, max_pixels).shape
-    return Extent(width=width, height=height, frames=1, fps=None)
+    return Extent(width=width, height=height, frames=1, fps=0.0)
 
 
 def resize(pixels: np.ndarray, crop: Crop, height: int, width: int) -> np.ndarray:

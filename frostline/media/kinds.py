@@ -39,12 +39,12 @@ class Unreadable(WrongUse):
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """What a file holds, upright: pixels, frames, and frames per second where the file says so."""
+    """What a file holds, upright: pixels, frames, and frames per second (0.0 where the file names none)."""
 
     width: int
     height: int
     frames: int
-    fps: float | None
+    fps: float
 
 
 def image_format(path: str | Path) -> str | None:
