@@ -3,7 +3,7 @@
     pixels uint8 (B, T, H, W, 3) -> raw latents (B, C, T', H', W') -> latents (normalised) -> pixels
 
 Raw latents are posterior means as the VAE gives them: what the cache stores. Latents are what a transformer sees:
-``(raw - latents_mean) / latents_std`` per channel, applied here and nowhere else.
+see frostline/latents.py.
 """
 
 import functools
@@ -17,7 +17,7 @@ from diffusers.pipelines.wan import pipeline_wan
 from torch import Tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from frostline import digests, files
+from frostline import digests, files, latents
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 
@@ -40,9 +40,6 @@ class Codec:
             if not (self.base / part).exists():
                 raise WrongUse(f"{self.base / part}: missing; a base is a diffusers Wan pipeline folder")
         self.latent_space = latent_space(self.base, stored_dtype)
-        channels = (1, -1, 1, 1, 1)
-        self._mean = torch.tensor(self.latent_space.latents_mean, device=device).view(channels)
-        self._std = torch.tensor(self.latent_space.latents_std, device=device).view(channels)
 
     @functools.cached_property
     def vae(self) -> AutoencoderKLWan:
@@ -81,27 +78,29 @@ class Codec:
         unit = pixels.to(self.device).permute(0, 4, 1, 2, 3).float() / 255
         raw = self.vae.encode(unit * (high - low) + low).latent_dist.mode()
         if tuple(raw.shape[1:]) != expected:
-            raise Refused(f"{self.base / 'vae'} gave latents {tuple(raw.shape[1:])} where its config promises {expected}")
+            raise Refused(
+                f"{self.base / 'vae'} gave latents {tuple(raw.shape[1:])} where its config promises {expected}"
+            )
         return raw
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Raw latents -> latents, near mean 0 and standard deviation 1 per channel."""
-        return (raw - self._mean) / self._std
+        """Raw latents -> latents."""
+        return latents.normalise(raw, self.latent_space)
 
-    def denormalise(self, latents: Tensor) -> Tensor:
+    def denormalise(self, normalised: Tensor) -> Tensor:
         """Latents -> raw latents."""
-        return latents * self._std + self._mean
+        return latents.denormalise(normalised, self.latent_space)
 
     @torch.inference_mode()
-    def decode_float(self, latents: Tensor) -> Tensor:
+    def decode_float(self, normalised: Tensor) -> Tensor:
         """Latents (B, C, T', H', W') -> pixels float32 (B, T, H, W, 3) in 0 to 1."""
         low, high = self.latent_space.input_range
-        video = self.vae.decode(self.denormalise(latents.to(self.device).float())).sample
+        video = self.vae.decode(self.denormalise(normalised.to(self.device).float())).sample
         return ((video - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 4, 1)
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, normalised: Tensor) -> Tensor:
         """Latents (B, C, T', H', W') -> pixels uint8 (B, T, H, W, 3)."""
-        return (self.decode_float(latents) * 255).round().to(torch.uint8)
+        return (self.decode_float(normalised) * 255).round().to(torch.uint8)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[Tensor]:
@@ -128,20 +127,6 @@ def clean(text: str) -> str:
     return pipeline_wan.prompt_clean(text)
 
 
-def pad(texts: Sequence[Tensor], length: int) -> Tensor:
-    """Embeddings (n_tokens, D) each -> (B, length, D), zeros after each true length.
-
-    Raises WrongUse for a text longer than ``length``.
-    """
-    longest = max(len(text) for text in texts)
-    if longest > length:
-        raise WrongUse(f"a text of {longest} tokens does not fit the contract's {length}; encode it with this base again")
-    padded = texts[0].new_zeros(len(texts), length, texts[0].shape[1])
-    for row, text in zip(padded, texts, strict=True):
-        row[: len(text)] = text
-    return padded
-
-
 def latent_space(base: Path, stored_dtype: Literal["float32", "bfloat16"] = "bfloat16") -> LatentSpace:
     """The LatentSpace of a base folder, from its files alone: no weights are loaded."""
     vae = _config(base / "vae")
@@ -155,7 +140,9 @@ def latent_space(base: Path, stored_dtype: Literal["float32", "bfloat16"] = "bfl
         spatial_stride=vae["scale_factor_spatial"],
         temporal_stride=vae["scale_factor_temporal"],
         stored_dtype=stored_dtype,
-        text_encoder_digest=digests.of_json([_digest(base / "text_encoder", text), digests.of_folder(base / "tokenizer")]),
+        text_encoder_digest=digests.of_json(
+            [_digest(base / "text_encoder", text), digests.of_folder(base / "tokenizer")]
+        ),
         text_dim=text["d_model"],
         text_length=tokenizer["model_max_length"],
     )
@@ -175,6 +162,10 @@ def _digest(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _require_whole(audit: dict[str, Any], folder: Path) -> None:
-    wrong = {key: sorted(map(str, audit[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if audit[key]}
+    wrong = {
+        key: sorted(map(str, audit[key]))
+        for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if audit[key]
+    }
     if wrong:
         raise Refused(f"{folder}: weights and configuration do not belong together: {wrong}")

@@ -128,7 +128,9 @@ def require_same(ours: Record, theirs: Record, *, ours_is: str, theirs_is: str, 
     """Raise Refused naming each field, our value, their value and the remedy, if two records differ."""
     found = differences(ours, theirs)
     if found:
-        lines = "\n".join(f"  {d.field}: {_short(d.ours)} ({ours_is}) against {_short(d.theirs)} ({theirs_is})" for d in found)
+        lines = "\n".join(
+            f"  {d.field}: {_short(d.ours)} ({ours_is}) against {_short(d.theirs)} ({theirs_is})" for d in found
+        )
         raise Refused(f"{ours_is} and {theirs_is} do not belong together:\n{lines}\n{remedy}")
 
 

@@ -1,11 +1,11 @@
 """Model folders: a transformer, its scheduler, the contract it lives by, its base and how it was trained.
 
-    models/<name>/
-        transformer/   config.json and safetensors; the contract stands in their metadata too
-        scheduler/     what the stock diffusers pipeline needs to sample it as the contract says, where it can
-        contract.json  latent space, process, sampling
-        base.json      where the frozen parts (VAE, text encoder, tokenizer) lie, and their digests
-        training.json  steps done of planned, parameters, digests of weights, data and tensors' sources
+models/<name>/
+    transformer/   config.json and safetensors; the contract stands in their metadata too
+    scheduler/     what the stock diffusers pipeline needs to sample it as the contract says, where it can
+    contract.json  latent space, process, sampling
+    base.json      where the frozen parts (VAE, text encoder, tokenizer) lie, and their digests
+    training.json  steps done of planned, parameters, digests of weights, data and tensors' sources
 """
 
 from dataclasses import dataclass
@@ -68,7 +68,9 @@ class Model:
     def sampled(self) -> tuple[contracts.Process, contracts.Sampling]:
         """The process and sampling parts; Refused if the folder holds a model that may not be sampled."""
         if self.contract.process is None or self.contract.sampling is None:
-            raise Refused(f"{self.folder}: its contract has no process or sampling part, so how to sample it is unknown")
+            raise Refused(
+                f"{self.folder}: its contract has no process or sampling part, so how to sample it is unknown"
+            )
         return self.contract.process, self.contract.sampling
 
 
@@ -127,4 +129,6 @@ def _check_weights(path: Path, contract: Contract, training: Training) -> None:
     with safetensors.safe_open(path, "pt") as weights:
         stated = (weights.metadata() or {}).get(contracts.METADATA)
     if stated != digests.canonical(contract.model_dump(mode="json")):
-        raise Refused(f"{path}: the contract inside the weights is not the one in {path.parent.parent / contracts.FILE}")
+        raise Refused(
+            f"{path}: the contract inside the weights is not the one in {path.parent.parent / contracts.FILE}"
+        )

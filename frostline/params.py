@@ -30,6 +30,7 @@ class CacheParams(Record):
     encode_batch: Positive  # items per VAE call, padded: results depend on it
     text_batch: Positive
     stored_dtype: Literal["float32", "bfloat16"]
+    preview_prompts: tuple[str, ...]  # encoded beside the captions, for the previews of trainings
 
 
 class PreflightParams(Record):
@@ -119,7 +120,6 @@ class LoopParams(FrozenLosses):
     optimizer: OptimizerParams
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
     validate_every: Every
-    preview_prompts: tuple[str, ...]
     checkpoint_every: Positive  # steps
     seed: int
 
@@ -192,5 +192,7 @@ def load(path: str | Path = "params.yaml") -> Params:
     except yaml.YAMLError as error:
         raise WrongUse(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise WrongUse(f"{path}: holds no sections; restore it with `git checkout {path}` or `frostline preset default`")
+        raise WrongUse(
+            f"{path}: holds no sections; restore it with `git checkout {path}` or `frostline preset default`"
+        )
     return records.parse(Params, values, origin=str(path))

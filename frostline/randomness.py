@@ -28,3 +28,8 @@ def normal(shape: tuple[int, ...], *key: int | str) -> Tensor:
 def normal_rows(rows: list[int], shape: tuple[int, ...], *key: int | str) -> Tensor:
     """Standard normal numbers (len(rows), *shape); each row depends on its own number and the key alone."""
     return torch.stack([normal(shape, *key, row) for row in rows])
+
+
+def uniform(*key: int | str) -> float:
+    """One number in [0, 1) for one key."""
+    return seed(*key) / (1 << 63)

@@ -53,7 +53,9 @@ def lock(output: str | Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused(f"{output}: another process is writing it; wait for that process to end, then run again") from None
+            raise Refused(
+                f"{output}: another process is writing it; wait for that process to end, then run again"
+            ) from None
         yield
 
 

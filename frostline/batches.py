@@ -1,0 +1,86 @@
+"""Which rows a step trains on: a pure function of (seed, step), the same for any number of readers.
+
+A step's rows are of one bucket. Buckets take turns by their shares; within a bucket the rows of an epoch come in an
+order drawn for (seed, bucket, epoch), and a batch may reach into the next epoch, so no batch is short.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from frostline import randomness
+from frostline.dataset import Batch, Dataset
+from frostline.errors import WrongUse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """One row of a step: its number in the dataset, and how often it was seen before."""
+
+    row: int
+    epoch: int
+
+
+class Batches:
+    """The batches of a training."""
+
+    def __init__(
+        self, dataset: Dataset, *, shares: Mapping[str, float], batch: int, steps: int, dropout: float, seed: int
+    ) -> None:
+        """Raises WrongUse if a bucket of ``shares`` has no training rows."""
+        if not shares:
+            raise WrongUse("bucket_shares is empty: name at least one bucket, e.g. 1x32x32: 1.0")
+        self.dataset, self.batch, self.dropout, self.seed = dataset, batch, dropout, seed
+        self._rows = {bucket: np.array(dataset.rows(bucket, "train")) for bucket in shares}
+        self._turns, self._before = _turns(shares, steps)
+        self._orders: dict[tuple[str, int], np.ndarray] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which as many rows were drawn as there are."""
+        return -(-sum(map(len, self._rows.values())) // self.batch)
+
+    def bucket(self, step: int) -> str:
+        """The bucket of a step."""
+        return self._turns[step]
+
+    def draws(self, step: int) -> list[Draw]:
+        """The rows of a step."""
+        bucket = self._turns[step]
+        rows = self._rows[bucket]
+        positions = range(self._before[step] * self.batch, (self._before[step] + 1) * self.batch)
+        return [self._draw(rows, bucket, *divmod(position, len(rows))) for position in positions]
+
+    def _draw(self, rows: np.ndarray, bucket: str, epoch: int, place: int) -> Draw:
+        return Draw(row=int(rows[self._order(bucket, epoch)[place]]), epoch=epoch)
+
+    def _order(self, bucket: str, epoch: int) -> np.ndarray:
+        if (bucket, epoch) not in self._orders:
+            self._orders = {
+                key: order for key, order in self._orders.items() if key[0] != bucket or key[1] == epoch - 1
+            }
+            generator = randomness.generator(self.seed, "order", bucket, epoch)
+            self._orders[bucket, epoch] = torch.randperm(len(self._rows[bucket]), generator=generator).numpy()
+        return self._orders[bucket, epoch]
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step; each row loses its caption with probability ``dropout``, drawn per (seed, epoch, row)."""
+        draws = self.draws(step)
+        dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]
+        return self.dataset.batch([draw.row for draw in draws], dropped)
+
+
+def _turns(shares: Mapping[str, float], steps: int) -> tuple[list[str], list[int]]:
+    """The bucket of every step, each bucket as often as its share says, evenly spread; and its turns before."""
+    names = sorted(shares)
+    weights = np.array([shares[name] for name in names]) / sum(shares.values())
+    counts = np.zeros(len(names), dtype=int)
+    turns, before = [], []
+    for step in range(steps):
+        owed = int(np.argmax(weights * (step + 1) - counts))
+        turns.append(names[owed])
+        before.append(int(counts[owed]))
+        counts[owed] += 1
+    return turns, before

@@ -1,0 +1,43 @@
+"""The one home of the latent normalisation and of the text padding, for those who hold a VAE and those who must not.
+
+raw      posterior mean as the VAE gives it and the cache stores it  (B, C, T, H, W)
+latents  (raw - latents_mean) / latents_std per channel: what a transformer sees
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from frostline.contract import LatentSpace
+from frostline.errors import WrongUse
+
+
+def normalise(raw: Tensor, space: LatentSpace) -> Tensor:
+    """Raw latents -> latents, near mean 0 and standard deviation 1 per channel."""
+    return (raw - _channels(space.latents_mean, raw)) / _channels(space.latents_std, raw)
+
+
+def denormalise(latents: Tensor, space: LatentSpace) -> Tensor:
+    """Latents -> raw latents."""
+    return latents * _channels(space.latents_std, latents) + _channels(space.latents_mean, latents)
+
+
+def _channels(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1, 1)
+
+
+def pad(texts: Sequence[Tensor], length: int) -> Tensor:
+    """Embeddings (n_tokens, D) each -> (B, length, D), zeros after each true length.
+
+    Raises WrongUse for a text longer than ``length``.
+    """
+    longest = max(len(text) for text in texts)
+    if longest > length:
+        raise WrongUse(
+            f"a text of {longest} tokens does not fit the contract's {length}; encode it with this base again"
+        )
+    padded = texts[0].new_zeros(len(texts), length, texts[0].shape[1])
+    for row, text in zip(padded, texts, strict=True):
+        row[: len(text)] = text
+    return padded
