@@ -15,9 +15,9 @@ import torch
 import tqdm
 from torch import Tensor
 
-from frostline import codec as codecs
 from frostline import contract as contracts
 from frostline import guidance as guiding
+from frostline import latents as latent_form
 from frostline import path, randomness, sampling, transformer
 from frostline.codec import Codec
 from frostline.contract import Process, Sampling
@@ -141,7 +141,7 @@ class Generator:
         for prompt in prompts:
             if prompt not in self._embeddings:
                 [self._embeddings[prompt]] = self.codec.encode_text([prompt])
-        return codecs.pad([self._embeddings[prompt] for prompt in prompts], self.codec.latent_space.text_length)
+        return latent_form.pad([self._embeddings[prompt] for prompt in prompts], self.codec.latent_space.text_length)
 
     def batch(self, bucket: tuple[int, int, int]) -> int:
         """The fixed number of samples of one network call."""
