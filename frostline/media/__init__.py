@@ -12,7 +12,7 @@ from frostline.media.clips import measure_clip, read_clip
 from frostline.media.frames import frame_files, measure_frames, read_frames
 from frostline.media.images import Crop, measure_image, read_image, resize
 from frostline.media.kinds import Extent, Unreadable, clip_format, image_format
-from frostline.media.writing import write, write_gif, write_lossless_mp4, write_mp4, write_png
+from frostline.media.writing import gif, png, write, write_gif, write_lossless_mp4, write_mp4, write_png
 
 __all__ = [
     "Crop",
@@ -20,10 +20,12 @@ __all__ = [
     "Unreadable",
     "clip_format",
     "frame_files",
+    "gif",
     "image_format",
     "measure_clip",
     "measure_frames",
     "measure_image",
+    "png",
     "read_clip",
     "read_frames",
     "read_image",

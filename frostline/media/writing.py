@@ -27,17 +27,27 @@ def write(path: str | Path, pixels: np.ndarray, fps: float) -> None:
 
 def write_png(path: str | Path, pixels: np.ndarray) -> None:
     """Write one image, uint8 (H, W, 3)."""
+    files.write_bytes(path, png(pixels))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """One image, uint8 (H, W, 3), as the bytes of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(_checked(pixels, "(H, W, 3)")).save(buffer, "PNG")
-    files.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_gif(path: str | Path, pixels: np.ndarray, fps: float) -> None:
     """Write a clip, uint8 (T, H, W, 3), as an endless GIF: 256 colours a frame, delays in hundredths of a second."""
+    files.write_bytes(path, gif(pixels, fps))
+
+
+def gif(pixels: np.ndarray, fps: float) -> bytes:
+    """A clip, uint8 (T, H, W, 3), as the bytes of an endless GIF file."""
     first, *rest = (Image.fromarray(frame) for frame in _checked(pixels, "(T, H, W, 3)"))
     buffer = io.BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=rest, duration=10 * round(100 / fps), loop=0)
-    files.write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def write_mp4(path: str | Path, pixels: np.ndarray, fps: float, crf: int = 12) -> None:
