@@ -17,11 +17,86 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
-class SourceParams(Record):
-    """One source of images or clips."""
+def _whole_latents(frames: int) -> int:
+    """Refuse frame counts that are not 4n + 1: the VAE would silently drop the rest."""
+    if frames % 4 != 1:
+        below = frames - (frames - 1) % 4
+        raise ValueError(
+            f"frames must be 4n + 1 (the VAE drops the rest silently): {below} or {below + 4}, not {frames}"
+        )
+    return frames
+
+
+Frames = Annotated[int, pydantic.Field(gt=0), pydantic.AfterValidator(_whole_latents)]
+Bucket = tuple[Frames, Positive, Positive]  # frames, height, width
+
+
+class DrawParams(Record):
+    """How often each scan is drawn at one length."""
+
+    frames: Frames  # 1 is an image
+    per_scan: Positive
+
+
+class DigitsParams(Record):
+    """The embedded digits."""
 
     kind: Literal["digits"]
+    path: str  # the file that draws them: a dependency like any other data
+    size: Positive  # pixels per side
+    draws: tuple[DrawParams, ...]
+
+    @pydantic.model_validator(mode="after")
+    def lengths_differ(self) -> "DigitsParams":
+        """Refuse no draws, and a length that is given twice."""
+        lengths = [draw.frames for draw in self.draws]
+        if not lengths or len(set(lengths)) < len(lengths):
+            raise ValueError(f"draws name the lengths {lengths}; give at least one, and each once")
+        return self
+
+
+class SplitParams(Record):
+    """Shares of source items held out, dealt by a digest of (seed, item)."""
+
+    seed: int
+    validation: Share
+    test: Share
+
+    @pydantic.model_validator(mode="after")
+    def train_remains(self) -> "SplitParams":
+        """Refuse shares that leave nothing to train on."""
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on; their sum must be below 1")
+        return self
+
+
+class FolderParams(Record):
+    """A folder of images, clips, or frame folders, described by its metadata.jsonl."""
+
+    kind: Literal["imagefolder", "videofolder", "frames"]
     path: str
+    caption: str  # the key of metadata.jsonl that holds the caption, "text" by custom
+    buckets: tuple[Bucket, ...]
+    use_sliding_window: bool  # a clip gives a window every window_stride frames, else one from its first frame
+    window_stride: Positive
+    split: SplitParams
+    max_pixels: Annotated[int, pydantic.Field(gt=0, le=89_000_000)]  # in an image or frame; Pillow's own limit is above
+    max_rejected: Share  # of the items; more of them fail the stage
+
+    @pydantic.model_validator(mode="after")
+    def buckets_can_be_filled(self) -> "FolderParams":
+        """Refuse no buckets, and those that no item of this kind can ever take."""
+        if not self.buckets:
+            raise ValueError("buckets are empty; give at least one as [frames, height, width]")
+        images = self.kind == "imagefolder"
+        idle = [bucket for bucket in self.buckets if (bucket[0] == 1) != images]
+        if idle:
+            what = "images take buckets of 1 frame" if images else "clips take buckets of 5 frames or more"
+            raise ValueError(f"{what}: nothing would ever fill {list(idle[0])}; remove it")
+        return self
+
+
+SourceParams = Annotated[DigitsParams | FolderParams, pydantic.Field(discriminator="kind")]
 
 
 class CacheParams(Record):
@@ -112,6 +187,7 @@ class LoopParams(FrozenLosses):
     """What a training and a distillation have in common."""
 
     steps: Positive
+    stop_at: Positive | None  # end early, at this step of the plan; the model is marked unfinished
     batch: Positive
     bucket_shares: dict[str, Rate]  # bucket name, e.g. 5x32x32, to its share of the steps
     draws: Literal["logit_normal", "uniform"]
@@ -145,10 +221,10 @@ class StudentParams(LoopParams):
 class EvaluateParams(Record):
     """How finished models are judged."""
 
-    samples: Positive
-    steps: tuple[Positive, ...]
+    samples: dict[Annotated[str, pydantic.Field(pattern=r"^\d+x\d+x\d+$")], Positive]  # bucket to samples per model
+    curve_steps: tuple[Positive, ...]  # quality is drawn against these numbers of steps
+    curve_samples: Positive
     seed: int
-    batch: Positive
 
 
 class GateParams(Record):

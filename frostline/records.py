@@ -26,17 +26,34 @@ def parse(cls: type[R], values: Mapping[str, Any], *, origin: str, prefix: str =
     try:
         return cls.model_validate(frozen(values))
     except pydantic.ValidationError as error:
-        lines = [_line(problem, prefix) for problem in error.errors(include_url=False)]
+        lines = [_line(problem, values, prefix) for problem in error.errors(include_url=False)]
         raise WrongUse(f"{origin}: " + "; ".join(lines)) from None
 
 
-def _line(problem: Any, prefix: str) -> str:
-    key = ".".join(str(part) for part in (*filter(None, [prefix]), *problem["loc"]))
+def _line(problem: Any, values: Any, prefix: str) -> str:
+    key = ".".join(str(part) for part in (*filter(None, [prefix]), *_keys(problem, values)))
     if problem["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {problem['input']!r}): remove it or correct its spelling"
     if problem["type"] == "missing":
         return f"missing key '{key}': add it"
-    return f"key '{key}' has the value {problem['input']!r}: {problem['msg'].lower()}"
+    value = "" if isinstance(problem["input"], Mapping) else f" has the value {problem['input']!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"key '{key}'{value}: {message[:1].lower()}{message[1:]}"
+
+
+def _keys(problem: Any, values: Any) -> list[int | str]:
+    """The keys of a problem as the file has them; pydantic puts the kinds of a union among them."""
+    *outer, last = problem["loc"]
+    keys: list[int | str] = []
+    for part in outer:
+        if _holds(values, part):
+            values = values[part]
+            keys.append(part)
+    return [*keys, last] if _holds(values, last) or problem["type"] == "missing" else keys
+
+
+def _holds(values: Any, key: int | str) -> bool:
+    return key in values if isinstance(values, Mapping) else isinstance(values, list | tuple) and isinstance(key, int)
 
 
 def frozen(value: Any) -> Any:
