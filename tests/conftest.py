@@ -7,7 +7,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import functools
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ HOME = ("127.", "::1", "localhost")
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that reaches for another machine fails and says which."""
     connect = socket.socket.connect
 
@@ -35,34 +35,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-    yield
 
 
-# Tiny parts that many tests need: a base in the layout of a Wan pipeline, and models that live on it. Weights are random
-# but fixed, so nothing drawn with them means anything; all shapes and files are the real ones.
+# Tiny parts that many tests need: a base in the layout of a Wan pipeline, and models that live on it. Weights are
+# random but fixed, so nothing drawn with them means anything; all shapes and files are the real ones.
 
 BUCKETS = ((1, 32, 32), (5, 32, 32))
 TEXT_LENGTH = 12
-WORDS = [
-    "a",
-    "handwritten",
-    "digit",
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "moving",
-    "left",
-    "right",
-    "up",
-    "down",
-]
+WORDS = ("a handwritten digit zero one two three four five six seven eight nine", "moving left right up down")
+SPECIAL = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+VOCABULARY = [*SPECIAL.values(), *" ".join(WORDS).split()]
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +102,7 @@ def make_base(folder: Path, *, seed: int) -> Path:
         torch.manual_seed(0)
         text_encoder = UMT5EncoderModel(
             UMT5Config(
-                vocab_size=len(WORDS) + 3,
+                vocab_size=len(VOCABULARY),
                 d_model=32,
                 d_kv=8,
                 num_heads=4,
@@ -144,25 +126,20 @@ def make_tokenizer() -> Any:
     from tokenizers import models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    numbers = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}
-    backend = tokenizers.Tokenizer(models.WordLevel(numbers, unk_token="<unk>"))
+    numbers = {word: number for number, word in enumerate(VOCABULARY)}
+    backend = tokenizers.Tokenizer(models.WordLevel(numbers, "<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        padding_side="right",
-        model_max_length=TEXT_LENGTH,
+        tokenizer_object=backend, padding_side="right", model_max_length=TEXT_LENGTH, **SPECIAL
     )
 
 
 def write_model(
-    folder: Path, *, base: Path, seed: int = 0, sampling: dict[str, Any] | None = None, **said: Any
+    folder: Path, *, base: Path, seed: int = 0, sampling: dict[str, Any] | None = None, **training: Any
 ) -> Path:
-    """Write a model folder with random weights; ``sampling`` and ``said`` change the contract's and training's facts."""
-    from frostline import codec, contract, files, models, params, transformer
+    """Write a model folder with random weights; ``sampling`` and ``training`` change facts of these two records."""
+    from frostline import codec, contract, files, models, params, records, transformer
 
     space = codec.latent_space(base)
     shape = params.ModelParams(layers=2, heads=2, head_dim=12, ffn_dim=48, patch_size=(1, 1, 1))
@@ -171,10 +148,10 @@ def write_model(
     facts = contract.Contract(
         latent_space=space,
         process=contract.Process(shift=1.0, draws="logit_normal", patch_size=(1, 1, 1), buckets=BUCKETS),
-        sampling=contract.Sampling(**{**EXTERNAL, **(sampling or {})}),
+        sampling=records.parse(contract.Sampling, {**EXTERNAL, **(sampling or {})}, origin="conftest"),
     )
     place = models.Base(path=str(base), vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)
-    training = {
+    finished = {
         "stage": "train",
         "steps_planned": 10,
         "steps_done": 10,
@@ -186,7 +163,7 @@ def write_model(
         "tensor_sources": None,
     }
     with files.new_folder(folder) as beside:
-        models.save(beside, network, facts, place, {**training, **said})
+        models.save(beside, network, facts, place, {**finished, **training})
     return folder
 
 
