@@ -22,15 +22,15 @@ STOCK_START = 1e-6
 
 
 def shift(u: Tensor, k: float) -> Tensor:
-    """Positions moved towards the noise by the shift ``k``."""
+    """Positions moved towards the noise by the shift ``k``; written so that 0 and 1 stay exactly what they are."""
     _require_positive(k)
-    return k * u / (1.0 + (k - 1.0) * u)
+    return k * u / ((1.0 - u) + k * u)
 
 
 def unshift(sigma: Tensor, k: float) -> Tensor:
     """The positions whose shift by ``k`` gives ``sigma``."""
     _require_positive(k)
-    return sigma / (k - (k - 1.0) * sigma)
+    return sigma / (k * (1.0 - sigma) + sigma)
 
 
 def grid(steps: int, k: float) -> Tensor:
