@@ -1,0 +1,61 @@
+"""How well a VAE gives back real pictures.
+
+Names:  dB   10 log10(1 / mean squared error) over all pixels of all clips together, pixels in [0, 1]
+        n    clips measured: one placement of each scan of a split; clips of scan k drift in direction k modulo 4
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from frostline import codec, digits
+
+BATCH = 60  # clips per encoding
+FRAMES = (1, 5, 9)
+
+
+class Fidelity(NamedTuple):
+    """A measured fidelity."""
+
+    db: float
+    n: int
+
+
+def psnr(base: str | Path, split: digits.Split) -> dict[int, Fidelity]:
+    """Fidelity of a base folder's VAE by the number of frames, by way of the codec's normalised latents."""
+    coder = codec.Codec(base, stored_dtype="float32")
+    return _measure(lambda pixels: coder.decode_float(coder.normalise(coder.encode(pixels))), split)
+
+
+def of_vae(vae: AutoencoderKLWan, split: digits.Split) -> dict[int, Fidelity]:
+    """Fidelity of a VAE in memory, by the number of frames."""
+
+    @torch.inference_mode()
+    def there_and_back(pixels: Tensor) -> Tensor:
+        raw = vae.encode(pixels.permute(0, 4, 1, 2, 3) / 127.5 - 1).latent_dist.mean
+        return (vae.decode(raw).sample.permute(0, 2, 3, 4, 1) + 1) / 2
+
+    return _measure(there_and_back, split)
+
+
+def drifting(scan: int, frames: int, variant: int = 0) -> np.ndarray:
+    """The picture of a scan that figures are measured on: uint8 (frames, 32, 32, 3)."""
+    return digits.render(scan, variant, frames, None if frames == 1 else digits.MOTIONS[scan % len(digits.MOTIONS)])
+
+
+def _measure(there_and_back: Callable[[Tensor], Tensor], split: digits.Split) -> dict[int, Fidelity]:
+    return {frames: _fidelity(there_and_back, digits.members(split), frames) for frames in FRAMES}
+
+
+def _fidelity(there_and_back: Callable[[Tensor], Tensor], scans: np.ndarray, frames: int) -> Fidelity:
+    squares = 0.0  # summed over clips
+    for at in range(0, len(scans), BATCH):
+        clips = np.stack([drifting(int(scan), frames) for scan in scans[at : at + BATCH]])
+        again = there_and_back(torch.from_numpy(clips))  # float32 (B, T, H, W, 3) in [0, 1]
+        squares += float((again - torch.from_numpy(clips) / 255).square().mean()) * len(clips)
+    return Fidelity(round(float(10 * np.log10(len(scans) / squares)), 2), len(scans))
