@@ -66,7 +66,7 @@ class Batches:
         return self._orders[bucket, epoch]
 
     def at(self, step: int) -> Batch:
-        """The batch of a step; each row loses its caption with probability ``dropout``, drawn per (seed, epoch, row)."""
+        """The batch of a step; a row loses its caption with probability ``dropout``, drawn per (seed, epoch, row)."""
         draws = self.draws(step)
         dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]
         return self.dataset.batch([draw.row for draw in draws], dropped)

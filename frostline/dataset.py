@@ -46,7 +46,11 @@ def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
         name: {"manifest": digests.of_file(root / name / store.MANIFEST), "rows": manifest["rows"]}
         for name, manifest in manifests.items()
     }
-    facts = {"latent_space": spaces[first].model_dump(mode="json"), "sources": sources}
+    facts = {
+        "latent_space": spaces[first].model_dump(mode="json"),
+        "frozen_parameters": manifests[first]["frozen_parameters"],
+        "sources": sources,
+    }
     return {**facts, "digest": digests.of_json(facts)}
 
 
@@ -65,6 +69,7 @@ class Dataset:
         facts = files.read_json(index)
         self.digest: str = facts["digest"]
         self.space = records.parse(LatentSpace, facts["latent_space"], origin=str(index))
+        self.frozen_parameters: dict[str, int] = facts["frozen_parameters"]
         self.sources = [
             _open(Path(folder) / name, facts["sources"][name], self.space) for name in sorted(facts["sources"])
         ]
@@ -85,14 +90,17 @@ class Dataset:
         """Read rows of one bucket; captions of dropped rows are replaced by the null prompt's embedding."""
         drop = list(dropped) if dropped is not None else [False] * len(rows)
         places = [self._places[row] for row in rows]
-        raw = torch.cat([source.raw([row]) for source, row in places])
         texts = [source.null() if d else source.text(row) for (source, row), d in zip(places, drop, strict=True)]
         return Batch(
             rows=tuple(rows),
-            clean=latents.normalise(raw, self.space),
+            clean=latents.normalise(self.raw(rows), self.space),
             text=latents.pad(texts, self.space.text_length),
             dropped=torch.tensor(drop),
         )
+
+    def raw(self, rows: Sequence[int]) -> Tensor:
+        """Raw latents float32 (B, C, T, H, W) of rows of one bucket."""
+        return torch.cat([source.raw([row]) for source, row in (self._places[row] for row in rows)])
 
     def null(self) -> Tensor:
         """The null prompt's embedding (1, L, D)."""

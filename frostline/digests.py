@@ -30,7 +30,7 @@ def canonical(value: Any) -> str:
 def of_file(path: str | Path) -> str:
     """Digest of a file's contents."""
     state = xxhash.xxh3_128()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while chunk := file.read(CHUNK):
             state.update(chunk)
     return state.hexdigest()

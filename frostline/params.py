@@ -1,7 +1,7 @@
 """The sections of params.yaml as frozen records: unknown, missing and mistyped keys are errors naming the key."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -221,7 +221,7 @@ class StudentParams(LoopParams):
 class EvaluateParams(Record):
     """How finished models are judged."""
 
-    samples: dict[Annotated[str, pydantic.Field(pattern=r"^\d+x\d+x\d+$")], Positive]  # bucket to samples per model
+    samples: dict[str, Positive]  # bucket name, e.g. 5x32x32, to samples per model
     curve_steps: tuple[Positive, ...]  # quality is drawn against these numbers of steps
     curve_samples: Positive
     seed: int
@@ -258,6 +258,27 @@ class Params(Record):
     evaluate: EvaluateParams
     register_: RegisterParams = pydantic.Field(alias="register")
 
+    def source(self, name: str) -> SourceParams:
+        """One source; raises WrongUse for a name that is not there."""
+        return _named(self.sources, name, "sources")
+
+    def run(self, name: str) -> TrainParams:
+        """One training; raises WrongUse for a name that is not there."""
+        return _named(self.train.runs, name, "train.runs")
+
+    def student(self, name: str) -> StudentParams:
+        """One student; raises WrongUse for a name that is not there."""
+        return _named(self.students, name, "students")
+
+
+V = TypeVar("V")
+
+
+def _named(section: dict[str, V], name: str, where: str) -> V:
+    if name not in section:
+        raise WrongUse(f"params.yaml: {where} has no '{name}'; it has {sorted(section)}")
+    return section[name]
+
 
 def load(path: str | Path = "params.yaml") -> Params:
     """Read and check params.yaml; raises WrongUse naming the file and every wrong key."""
@@ -268,7 +289,5 @@ def load(path: str | Path = "params.yaml") -> Params:
     except yaml.YAMLError as error:
         raise WrongUse(f"{path}: not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise WrongUse(
-            f"{path}: holds no sections; restore it with `git checkout {path}` or `frostline preset default`"
-        )
+        raise WrongUse(f"{path}: holds no sections; restore it with `git checkout {path}`")
     return records.parse(Params, values, origin=str(path))

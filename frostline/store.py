@@ -128,7 +128,7 @@ def _write(
 
 
 def seal(folder: Path, space: LatentSpace, facts: dict[str, Any]) -> dict[str, Any]:
-    """Write the manifest of a finished folder: every part with rows, bytes and digest, and ``facts`` about the whole."""
+    """Write the manifest of a finished folder: each part with rows, bytes and digest, and ``facts`` of the whole."""
     parts = []
     for path in sorted(folder.rglob("*.parquet")):
         rows = pq.read_metadata(path).num_rows

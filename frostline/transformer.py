@@ -80,10 +80,14 @@ def velocity_fn(model: nn.Module, text: Tensor, process: Process) -> VelocityFn:
     """The network under one batch of texts (B, L, D) as a function of (noised, sigma)."""
 
     def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
-        timestep = (sigma.double() * process.timestep_scale).float()
-        return model(noised, timestep, text, return_dict=False)[0]
+        return model(noised, timestep(sigma, process), text, return_dict=False)[0]
 
     return velocity
+
+
+def timestep(sigma: Tensor, process: Process) -> Tensor:
+    """What the network takes for sigma (B,): float32, scaled in float64."""
+    return (sigma.double() * process.timestep_scale).float()
 
 
 def tokens(bucket: Sequence[int], space: LatentSpace, process: Process) -> int:

@@ -18,6 +18,7 @@ THREADS = "2"
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -49,7 +50,7 @@ def lock(output: str | Path) -> Iterator[None]:
     name = str(Path(output)).strip("/").replace("/", "_")
     path = WORK / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -73,9 +74,13 @@ def work_folder(stage: str, key: str) -> Path:
     return folder
 
 
-def finish(folder: Path) -> None:
-    """Remove a work folder whose result has become the stage's output."""
-    shutil.rmtree(folder)
+def publish(folder: Path, output: str | Path) -> None:
+    """Move a finished work folder to where a stage's output belongs, in the place of what stood there."""
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists():
+        shutil.rmtree(output)
+    shutil.move(folder, output)
 
 
 class Preemption:

@@ -1,0 +1,71 @@
+"""Whether cached latents mean what their contract says, and are what this base makes today: D08, D09, D11."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from frostline import encoding
+from frostline.checks import cache_identity, codec_roundtrip, latent_stats
+from frostline.checks.findings import Finding
+from frostline.codec import Codec
+from frostline.dataset import Dataset
+from frostline.encoding import Pixels
+from frostline.errors import Refused
+from frostline.manifest import Row
+from frostline.params import Params
+
+
+def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels, params: Params) -> list[Finding]:
+    """Findings for every bucket of one source; ``rows`` is its manifest.
+
+    Raises Refused if not a single latent is one that this base would make.
+    """
+    settings, space = params.preflight, codec.latent_space
+    known = {item.id: number for number, item in enumerate(dataset.items)}
+    pairs = [(row, known[encoding.latent_id(row, space)]) for row in rows if encoding.latent_id(row, space) in known]
+    if not pairs:
+        raise Refused(
+            "no cached latent has the id this base would give it: the cache is another base's; run `dvc repro`"
+        )
+    found = []
+    for bucket in sorted({dataset.buckets[number] for _, number in pairs}):
+        here = [(row, number) for row, number in pairs if dataset.buckets[number] == bucket]
+        found.append(_statistics(dataset, bucket, settings.statistics_rows))
+        found.append(_roundtrip(dataset, codec, here[: settings.roundtrip_rows], pixels, settings.minimum_psnr))
+        found.append(_identity(dataset, codec, here[: settings.reencode_rows], pixels, params.cache.encode_batch))
+    return found
+
+
+def _statistics(dataset: Dataset, bucket: str, wanted: int) -> Finding:
+    rows = dataset.rows(bucket, "train")
+    every = max(1, len(rows) // wanted)
+    return latent_stats.check(dataset.batch(rows[::every]).clean)
+
+
+def _roundtrip(
+    dataset: Dataset, codec: Codec, pairs: Sequence[tuple[Row, int]], pixels: Pixels, minimum: float
+) -> Finding:
+    latents = dataset.batch([number for _, number in pairs]).clean
+    return codec_roundtrip.check(
+        pixels=_stacked(pairs, pixels), latents=latents, decode=codec.decode_float, least_decibels=minimum
+    )
+
+
+def _identity(dataset: Dataset, codec: Codec, pairs: Sequence[tuple[Row, int]], pixels: Pixels, batch: int) -> Finding:
+    def encode(given: Tensor) -> Tensor:
+        padded = torch.cat([given, given[-1:].expand(max(0, batch - len(given)), *given.shape[1:])])
+        return codec.encode(padded)[: len(given)]
+
+    return cache_identity.check(
+        pixels=_stacked(pairs, pixels),
+        stored=dataset.raw([number for _, number in pairs]),
+        stored_dtype=dataset.space.stored_dtype,
+        encode=encode,
+        cache_digest=dataset.space.vae_digest,
+        base_digest=codec.latent_space.vae_digest,
+    )
+
+
+def _stacked(pairs: Sequence[tuple[Row, int]], pixels: Pixels) -> Tensor:
+    return torch.stack([torch.from_numpy(pixels(row)) for row, _ in pairs])

@@ -1,0 +1,27 @@
+"""The average of a training's weights that is sampled, validated and saved: one and the same.
+
+    average <- decay * average + (1 - decay) * weights,   decay = min(ema_decay, (1 + n) / (10 + n))
+
+The decay warms up so that a short training is not an average of its random start. On why
+the start must be forgotten: Karras et al., arXiv:2312.02696, section 3.1.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Average:
+    """Holds a copy of a network whose parameters follow the original's."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        """``decay`` is the final one; 0 follows at once."""
+        self.decay = decay
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self, network: nn.Module, step: int) -> None:
+        """Move towards the network's weights after optimiser step number ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)

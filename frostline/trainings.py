@@ -1,0 +1,144 @@
+"""What params say of a training, made into a contract before the first step and into a model folder after the last."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from frostline import contract as contracts
+from frostline import files, models, store, transformer
+from frostline.contract import Contract, LatentSpace, Process, Sampling
+from frostline.engine import Job, Outcome
+from frostline.errors import Refused
+from frostline.params import LoopParams, StudentParams, TrainParams
+
+
+def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
+    """What a model trained by flow matching will be: guided from outside, in any number of steps."""
+    return Contract(
+        latent_space=space,
+        process=process(run, patch_size=run.model.patch_size),
+        sampling=sampling(run, guidance=run.sampling.guidance, form="external", teacher=None),
+    )
+
+
+def student_contract(student: StudentParams, space: LatentSpace, teacher: models.Model) -> Contract:
+    """What a student with its teacher's guidance folded in will be: one evaluation a step, in any number of steps."""
+    theirs, _ = teacher.sampled()
+    return Contract(
+        latent_space=space,
+        process=process(student, patch_size=theirs.patch_size),
+        sampling=sampling(student, guidance=student.guidance, form="folded", teacher=teacher.training.weights_digest),
+    )
+
+
+def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
+    """What a network of these params learns to predict, and at which sigmas."""
+    return Process(
+        shift=loop.shift,
+        draws=loop.draws,
+        patch_size=patch_size,
+        buckets=tuple(sorted(store.bucket_of(name) for name in loop.bucket_shares)),
+    )
+
+
+def sampling(
+    loop: TrainParams | StudentParams, *, guidance: float, form: Literal["external", "folded"], teacher: str | None
+) -> Sampling:
+    """How a model of these params is sampled."""
+    wanted = loop.sampling
+    return Sampling(
+        sampler=wanted.sampler,
+        rounds_timesteps=wanted.sampler == "unipc",
+        steps=wanted.steps,
+        allowed_steps=None,
+        shift=wanted.shift,
+        allowed_shifts=None,
+        sigmas=None,
+        guidance=guidance,
+        guidance_form=form,
+        teacher_digest=teacher,
+    )
+
+
+def parameters(job: Job) -> dict[str, int]:
+    """Counts of trainable, frozen and all parameters; the frozen ones were counted by the cache that used them."""
+    frozen = job.dataset.frozen_parameters
+    trainable = transformer.parameters(job.network)["trainable"]
+    return {
+        "trainable": trainable,
+        "frozen_vae": frozen["vae"],
+        "frozen_text": frozen["text_encoder"],
+        "total": trainable + frozen["vae"] + frozen["text_encoder"],
+    }
+
+
+def announce(job: Job) -> None:
+    """Say what moves and what does not, before the first step."""
+    counts = parameters(job)
+    print(
+        f"{job.name}: trainable {counts['trainable']:,} / frozen {counts['frozen_vae']:,} (VAE) + "
+        f"{counts['frozen_text']:,} (text) / total {counts['total']:,} parameters; the frozen ones are not loaded",
+        flush=True,
+    )
+
+
+def process_of(meaning: Contract) -> Process:
+    """The process part of a training's contract; raises Refused if there is none."""
+    if meaning.process is None:
+        raise Refused("the contract has no process part: what the network is to predict is unknown")
+    return meaning.process
+
+
+def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
+    """Raise Refused, naming each field, if a teacher lives in another latent space than the data or is unfinished."""
+    contracts.require_same(
+        space,
+        teacher.contract.latent_space,
+        ours_is="the latents",
+        theirs_is=str(teacher.folder),
+        remedy="a student learns from a teacher of its own latent space: cache with the teacher's base, or train one",
+    )
+    if not teacher.training.complete:
+        done, planned = teacher.training.steps_done, teacher.training.steps_planned
+        raise Refused(f"{teacher.folder}: unfinished, {done} of {planned} steps: finish its training first")
+
+
+def publish(
+    folder: Path,
+    job: Job,
+    outcome: Outcome,
+    *,
+    stage: str,
+    objective: str,
+    base: str,
+    sources: Mapping[str, str] | None = None,
+) -> None:
+    """Write the finished model with the curves and previews of its training, and give up the work folder."""
+    space, record = job.contract.latent_space, job.contract.sampling
+    training = {
+        "stage": stage,
+        "steps_planned": job.params.steps,
+        "steps_done": outcome.progress.step,
+        "parameters": parameters(job),
+        "dataset_digest": job.dataset.digest,
+        "ema_decay": job.params.ema_decay,
+        "objective": objective,
+        "teacher_digest": record.teacher_digest if record else None,
+        "tensor_sources": dict(sources) if sources is not None else None,
+    }
+    where = models.Base(path=base, vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)
+    with files.new_folder(folder) as beside:
+        models.save(beside, outcome.network, job.contract, where, training)
+        files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
+        files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
+        shutil.copytree(job.work / "preview", beside / "preview")
+    shutil.rmtree(job.work)
+    if outcome.progress.step < job.params.steps:
+        print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")
+
+
+def _table(rows: Sequence[Mapping[str, float]]) -> str:
+    """Rows as tab-separated values; floats with eight digits, which float32 losses do not exceed."""
+    lines = ["\t".join(rows[0])] + ["\t".join(f"{value:.8g}" for value in row.values()) for row in rows]
+    return "\n".join(lines) + "\n"

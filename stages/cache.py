@@ -1,0 +1,42 @@
+"""cache@SOURCE: the manifest's media through the frozen VAE and text encoder, once, to parquet."""
+
+import argparse
+from pathlib import Path
+
+import stages
+
+
+def main() -> None:
+    """Read a manifest and its media, write the source's latents and embeddings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--latents", type=Path, required=True)
+    args = parser.parse_args()
+
+    from frostline import digests, encoding, manifest, params, revisions, sources, workspace
+    from frostline.codec import Codec
+
+    settings = params.load(args.params)
+    source = settings.source(args.source)
+    codec = Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
+    rows = manifest.read(args.manifest)
+    key = digests.of_json(
+        {
+            "manifest": digests.of_folder(args.manifest),
+            "space": codec.latent_space.model_dump(mode="json"),
+            "params": settings.cache.model_dump(mode="json"),
+            "revision": revisions.of("cache"),
+        }
+    )
+    with workspace.lock(args.latents):
+        work = workspace.work_folder(f"cache-{args.source}", key)
+        facts = encoding.write_source(rows, lambda row: sources.pixels(source, row), codec, settings.cache, work)
+        workspace.publish(work, args.latents)
+    for name, count in facts["rows"].items():
+        print(f"{args.source}: {count} rows of {name}")
+
+
+if __name__ == "__main__":
+    stages.run(main)
