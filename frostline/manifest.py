@@ -72,6 +72,13 @@ _TYPES: dict[Any, pa.DataType] = {
 R = TypeVar("R", Row, Rejected)
 
 
+def identity(
+    source: str, locator: str, content: str, start: int, bucket: tuple[int, int, int], crop: tuple[int, int, int, int]
+) -> str:
+    """The id of a row: a digest of which pixels it is, and from where."""
+    return digests.of_json([source, locator, content, start, *bucket, *crop])
+
+
 def write(folder: str | Path, rows: Sequence[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:
     """Write a manifest, whole or not at all, and return what manifest.json holds; raises WrongUse on duplicate ids."""
     _require_unique(rows)

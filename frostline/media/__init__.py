@@ -11,13 +11,13 @@ PyAV is loaded where a clip is read or written: images need Pillow alone.
 from frostline.media.clips import measure_clip, read_clip
 from frostline.media.frames import frame_files, measure_frames, read_frames
 from frostline.media.images import Crop, measure_image, read_image, resize
-from frostline.media.kinds import Extent, Unreadable, clip_format, image_format
+from frostline.media.kinds import Extent, Unusable, clip_format, image_format
 from frostline.media.writing import gif, png, write, write_gif, write_lossless_mp4, write_mp4, write_png
 
 __all__ = [
     "Crop",
     "Extent",
-    "Unreadable",
+    "Unusable",
     "clip_format",
     "frame_files",
     "gif",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frostline.media import kinds
-from frostline.media.kinds import Extent, Unreadable
+from frostline.media.kinds import Extent, Unusable
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -19,7 +19,7 @@ _UNTAGGED = 2  # "unspecified" among the matrix coefficients of ITU-T H.273
 
 
 def read_clip(path: str | Path, start: int, frames: int, max_pixels: int) -> np.ndarray:
-    """``frames`` frames of a clip from frame ``start`` on: uint8 (T, H, W, 3); raises Unreadable with its reason."""
+    """``frames`` frames of a clip from frame ``start`` on: uint8 (T, H, W, 3); raises Unusable with its reason."""
     path = Path(path)
     taken: list[np.ndarray] = []
     with _opened(path, max_pixels) as (container, stream):
@@ -28,7 +28,7 @@ def read_clip(path: str | Path, start: int, frames: int, max_pixels: int) -> np.
                 taken.append(_upright(path, frame))
             if len(taken) == frames:
                 return np.stack(taken)
-    raise Unreadable("too_short", f"{path}: ends before frame {start + frames}")
+    raise Unusable("too_short", f"{path}: ends before frame {start + frames}")
 
 
 def measure_clip(path: str | Path, max_pixels: int) -> Extent:
@@ -49,7 +49,7 @@ def _opened(path: Path, max_pixels: int) -> "Iterator[tuple[InputContainer, Vide
 
     demuxer = kinds.clip_format(path)
     if demuxer is None:
-        raise Unreadable("not_a_clip", f"{path}: its first bytes announce no clip format that is read here")
+        raise Unusable("not_a_clip", f"{path}: its first bytes announce no clip format that is read here")
     alone = {"protocol_whitelist": "none"}
     try:
         with path.open("rb") as file, av.open(file, "r", format=demuxer, options=alone) as container:
@@ -58,7 +58,7 @@ def _opened(path: Path, max_pixels: int) -> "Iterator[tuple[InputContainer, Vide
             stream.codec_context.thread_count = 1
             yield container, stream
     except (av.FFmpegError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise Unreadable("unreadable", f"{path}: {kinds.first_line(error)}") from None
+        raise Unusable("unreadable", f"{path}: {kinds.first_line(error)}") from None
 
 
 def _pictures(path: Path, container: "InputContainer") -> "VideoStream":
@@ -68,7 +68,7 @@ def _pictures(path: Path, container: "InputContainer") -> "VideoStream":
     for stream in container.streams.video:
         if Disposition.attached_pic not in stream.disposition:
             return stream
-    raise Unreadable("not_a_clip", f"{path}: holds no moving pictures")
+    raise Unusable("not_a_clip", f"{path}: holds no moving pictures")
 
 
 def _decoded(path: Path, container: "InputContainer", stream: "VideoStream") -> "Iterator[VideoFrame]":
@@ -77,13 +77,13 @@ def _decoded(path: Path, container: "InputContainer", stream: "VideoStream") -> 
     for packet in container.demux(stream):
         for frame in packet.decode():
             if packet.is_corrupt or frame.is_corrupt:
-                raise Unreadable("unreadable", f"{path}: damaged or cut off")
+                raise Unusable("unreadable", f"{path}: damaged or cut off")
             size = size or (frame.width, frame.height)
             if size != (frame.width, frame.height):
-                raise Unreadable("unreadable", f"{path}: changes from {size} to {frame.width, frame.height} pixels")
+                raise Unusable("unreadable", f"{path}: changes from {size} to {frame.width, frame.height} pixels")
             yield frame
     if size is None:
-        raise Unreadable("unreadable", f"{path}: no frame of it decodes")
+        raise Unusable("unreadable", f"{path}: no frame of it decodes")
 
 
 def _upright(path: Path, frame: "VideoFrame") -> np.ndarray:
@@ -92,7 +92,7 @@ def _upright(path: Path, frame: "VideoFrame") -> np.ndarray:
 
     turns, rest = divmod(round(frame.rotation), 90)
     if rest:
-        raise Unreadable(
+        raise Unusable(
             "unreadable", f"{path}: to be shown turned by {frame.rotation} degrees; only right angles are read"
         )
     matrix = Colorspace.ITU709 if frame.colorspace == _UNTAGGED and frame.height >= _HD_LINES else None

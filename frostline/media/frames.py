@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from frostline.media import images
-from frostline.media.kinds import Extent, Unreadable
+from frostline.media.kinds import Extent, Unusable
 
 
 def frame_files(folder: str | Path) -> list[Path]:
     """The images of a frame folder in the order of the last number in their names; refuses gaps and other files."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise Unreadable("absent", f"{folder}: no such folder")
+        raise Unusable("absent", f"{folder}: no such folder")
     found = sorted((_number(file), file) for file in folder.iterdir() if not file.name.startswith("."))
     if not found:
-        raise Unreadable("unreadable", f"{folder}: an empty folder")
+        raise Unusable("unreadable", f"{folder}: an empty folder")
     steps = {after - before for (before, _), (after, _) in itertools.pairwise(found)}
     if len(steps) > 1 or 0 in steps:
-        raise Unreadable(
+        raise Unusable(
             "frames_missing", f"{folder}: its frames are not evenly numbered (gaps or repeats); number them anew"
         )
     return [file for _, file in found]
@@ -31,7 +31,7 @@ def read_frames(folder: str | Path, start: int, frames: int, max_pixels: int) ->
     """``frames`` images of a frame folder from the ``start``-th on: uint8 (T, H, W, 3)."""
     chosen = frame_files(folder)[start : start + frames]
     if len(chosen) < frames:
-        raise Unreadable("too_short", f"{folder}: ends before frame {start + frames}")
+        raise Unusable("too_short", f"{folder}: ends before frame {start + frames}")
     pictures = [images.read_image(file, max_pixels) for file in chosen]
     _require_one_size(Path(folder), [picture.shape for picture in pictures])
     return np.stack(pictures)
@@ -48,11 +48,11 @@ def measure_frames(folder: str | Path, max_pixels: int) -> Extent:
 def _number(file: Path) -> int:
     numbers = re.findall(r"\d+", file.stem)
     if not numbers:
-        raise Unreadable("frames_missing", f"{file}: no number in its name says its place; number it or take it out")
+        raise Unusable("frames_missing", f"{file}: no number in its name says its place; number it or take it out")
     return int(numbers[-1])
 
 
 def _require_one_size(folder: Path, shapes: Sequence[tuple[int, ...]]) -> None:
     sizes = sorted({(width, height) for height, width, _ in shapes})
     if len(sizes) > 1:
-        raise Unreadable("unreadable", f"{folder}: its frames differ in size (width, height): {sizes}")
+        raise Unusable("unreadable", f"{folder}: its frames differ in size (width, height): {sizes}")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from frostline.media import kinds
-from frostline.media.kinds import Extent, Unreadable
+from frostline.media.kinds import Extent, Unusable
 
 Crop = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright source
 
@@ -29,15 +29,15 @@ _DAMAGE = (  # what Pillow's readers raise over damaged files
 
 
 def read_image(path: str | Path, max_pixels: int) -> np.ndarray:
-    """The image in a file: uint8 (H, W, 3); raises Unreadable with its reason."""
+    """The image in a file: uint8 (H, W, 3); raises Unusable with its reason."""
     path = Path(path)
     kind = kinds.image_format(path)
     if kind is None:
-        raise Unreadable("not_an_image", f"{path}: its first bytes announce no image format that is read here")
+        raise Unusable("not_an_image", f"{path}: its first bytes announce no image format that is read here")
     with _reading(path), Image.open(path, formats=[kind]) as image:
         kinds.require_pixels(path, image.width, image.height, max_pixels)
         if kind != "JPEG" and _animated(image):  # a second picture in a JPEG is a thumbnail or a depth map
-            raise Unreadable("animated", f"{path}: holds several pictures; give it as a clip or keep one of them")
+            raise Unusable("animated", f"{path}: holds several pictures; give it as a clip or keep one of them")
         return np.array(_rgb(path, ImageOps.exif_transpose(image)))
 
 
@@ -59,15 +59,15 @@ def _resized(frame: Image.Image, crop: Crop, height: int, width: int) -> np.ndar
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what Pillow raises over a damaged or oversized file into Unreadable; its bomb warning is an error."""
+    """Turn what Pillow raises over a damaged or oversized file into Unusable; its bomb warning is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise Unreadable("too_many_pixels", f"{path}: {kinds.first_line(error)}") from None
+            raise Unusable("too_many_pixels", f"{path}: {kinds.first_line(error)}") from None
         except _DAMAGE as error:
-            raise Unreadable("unreadable", f"{path}: {kinds.first_line(error)}") from None
+            raise Unusable("unreadable", f"{path}: {kinds.first_line(error)}") from None
 
 
 def _animated(image: Image.Image) -> bool:
@@ -83,7 +83,7 @@ def _rgb(path: Path, image: Image.Image) -> Image.Image:
         return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         message = f"{path}: pixels of Pillow's mode {image.mode} have no agreed range; save it with 8 or 16 bits"
-        raise Unreadable("unreadable", message)
+        raise Unusable("unreadable", message)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

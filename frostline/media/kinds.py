@@ -29,7 +29,7 @@ _CLIPS: tuple[tuple[str, tuple[Mark, ...]], ...] = (
 _STILLS_IN_MOV = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of pictures in an mp4 box
 
 
-class Unreadable(WrongUse):
+class Unusable(WrongUse):
     """A file that cannot be taken as the image or clip it should be; ``reason`` is one word for tables."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -62,7 +62,7 @@ def require_pixels(path: Path, width: int, height: int, max_pixels: int) -> None
     """Refuse a header that announces more than ``max_pixels`` a frame, before anything is decoded."""
     if width * height > max_pixels:
         message = f"{path}: {width} x {height} pixels, but max_pixels is {max_pixels}; shrink it or raise max_pixels"
-        raise Unreadable("too_many_pixels", message)
+        raise Unusable("too_many_pixels", message)
 
 
 def first_line(error: BaseException) -> str:
@@ -75,9 +75,9 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(16)
     except FileNotFoundError:
-        raise Unreadable("absent", f"{path}: no such file") from None
+        raise Unusable("absent", f"{path}: no such file") from None
     except OSError as error:
-        raise Unreadable("unreadable", f"{path}: {error.strerror}") from None
+        raise Unusable("unreadable", f"{path}: {error.strerror}") from None
 
 
 def _announced(head: bytes, formats: Sequence[tuple[str, Sequence[Mark]]]) -> str | None:
