@@ -8,8 +8,10 @@ Evaluation, command line and serving draw through here, so the same integers giv
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import tqdm
@@ -20,11 +22,11 @@ from frostline import guidance as guiding
 from frostline import latents as latent_form
 from frostline import path, randomness, sampling, transformer
 from frostline.codec import Codec
-from frostline.contract import Process, Sampling
 from frostline.errors import Refused, WrongUse
 from frostline.models import Model
 
 BATCH_TOKENS = 256  # tokens of one network call: 16 images or 8 clips of 5 frames of the miniature; part of the result
+MAXIMUM_STEPS = 1000  # timesteps that whole numbers keep apart
 MAXIMUM_PIXELS = 1 << 27  # of one sample: 81 frames of 1280x720 are 7.5e7
 
 
@@ -158,7 +160,8 @@ class Generator:
         raise Refused(f"frames {frames}: {self.model.folder} was trained on {_buckets(trained)}; ask for one of these")
 
     def refuse_forbidden(self, draw: Draw) -> None:
-        """Raise Refused, with the reason, for anything the contract does not allow."""
+        """Raise Refused, with the reason, for anything the contract does not allow; WrongUse for what means nothing."""
+        _require_sane(draw)
         sampling.refuse_forbidden(self.sampling, steps=draw.steps, shift=draw.shift, guidance=draw.guidance)
         self._refuse_bucket(draw.bucket)
         if draw.negative_prompt is not None and not self._is_guided(draw):
@@ -166,6 +169,21 @@ class Generator:
                 f"negative prompt {draw.negative_prompt!r}: {self._why_unguided()}, so no second evaluation is made "
                 "that it could steer; leave it out"
             )
+
+    def describe(self, draw: Draw) -> dict[str, Any]:
+        """How and with what a draw is made, with the contract's values where the draw names none."""
+        steps, shift = sampling.settled(self.sampling, steps=draw.steps, shift=draw.shift)
+        return {
+            **dataclasses.asdict(draw),
+            "model": str(self.model.folder),
+            "sampler": self.sampling.sampler,
+            "steps": steps,
+            "shift": shift,
+            "guidance": self.sampling.guidance if draw.guidance is None else draw.guidance,
+            "guidance_form": self.sampling.guidance_form,
+            "weights_digest": self.model.training.weights_digest,
+            "contract_digest": self.model.contract.digest,
+        }
 
     def _refuse_bucket(self, bucket: tuple[int, int, int]) -> None:
         self.model.contract.latent_space.shape(bucket)
@@ -258,20 +276,14 @@ def base_folder(model: Model) -> Path:
     )
 
 
-def describe(process: Process, sampling: Sampling, draw: Draw) -> dict[str, object]:
-    """How a draw is made, with the contract's values where the draw names none."""
-    return {
-        "seed": draw.seed,
-        "frames": draw.bucket[0],
-        "height": draw.bucket[1],
-        "width": draw.bucket[2],
-        "sampler": sampling.sampler,
-        "steps": sampling.steps if draw.steps is None else draw.steps,
-        "shift": sampling.shift if draw.shift is None else draw.shift,
-        "guidance": sampling.guidance if draw.guidance is None else draw.guidance,
-        "guidance_form": sampling.guidance_form,
-        "prediction": process.prediction,
-    }
+def _require_sane(draw: Draw) -> None:
+    for name, value in (("shift", draw.shift), ("guidance", draw.guidance)):
+        if value is not None and not math.isfinite(value):
+            raise WrongUse(f"{name} {value}: give a finite number")
+    if draw.shift is not None and draw.shift <= 0:
+        raise WrongUse(f"shift {draw.shift:g}: give a number above 0 (1 changes nothing)")
+    if draw.steps is not None and not 1 <= draw.steps <= MAXIMUM_STEPS:
+        raise WrongUse(f"steps {draw.steps}: a sampler takes 1 to {MAXIMUM_STEPS}")
 
 
 def _rows(tensor: Tensor, size: int) -> Tensor:

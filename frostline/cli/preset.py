@@ -1,0 +1,102 @@
+"""`frostline preset`: settings of presets/NAME.yaml laid over params.yaml, comments kept."""
+
+import io
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from frostline.cli import output
+from frostline.errors import WrongUse
+
+Section = MutableMapping[str, Any]
+ABSENT = "(absent)"
+
+
+def preset(
+    name: Annotated[
+        str | None, typer.Argument(help="Of a file in the presets folder; without it they are listed.")
+    ] = None,
+    params: Annotated[Path, typer.Option(help="The file to change.")] = Path("params.yaml"),
+    presets: Annotated[Path, typer.Option(help="Folder of presets.")] = Path("presets"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was changed as JSON.")] = False,
+) -> None:
+    """Lay a preset over params.yaml: its values replace ours, deep down; `git checkout params.yaml` takes it back."""
+    if name is None:
+        names = _names(presets)
+        output.say("\n".join(names), {"presets": names}, as_json=as_json)
+        return
+    changed = apply(params, _file(presets, name))
+    lines = [f"{key}: {old} -> {new}" for key, (old, new) in changed.items()]
+    facts = {"params": str(params), "changed": {key: [str(old), str(new)] for key, (old, new) in changed.items()}}
+    output.say("\n".join([*lines, f"{params}: {len(changed)} value(s) changed"]), facts, as_json=as_json)
+
+
+def apply(params: Path, preset: Path) -> dict[str, tuple[Any, Any]]:
+    """Lay one YAML file over another and check the result; returns what changed, by dotted key.
+
+    Raises WrongUse naming the key, and writes nothing, if the result is not a set of params.
+    """
+    from yaml import safe_load
+
+    from frostline import files, records
+    from frostline.params import Params
+
+    yaml = _yaml()
+    values, over = _read(yaml, params), _read(yaml, preset)
+    changed = dict(_lay(values, over, ""))
+    text = io.StringIO()
+    yaml.dump(values, text)
+    records.parse(Params, safe_load(text.getvalue()), origin=f"{preset} over {params}")
+    files.write_text(params, text.getvalue())
+    return changed
+
+
+def _lay(values: Section, over: Section, prefix: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Replace leaves in place, as a JSON merge patch does (RFC 7396).
+
+    Mappings are laid over one another, lists are replaced whole, and null takes a key away.
+    """
+    for key, new in over.items():
+        old = values.get(key, ABSENT)
+        if isinstance(old, MutableMapping) and isinstance(new, MutableMapping):
+            yield from _lay(old, new, f"{prefix}{key}.")
+        elif new is None and old is not ABSENT:
+            yield f"{prefix}{key}", (values.pop(key), ABSENT)
+        elif new is not None and old != new:
+            values[key] = new
+            yield f"{prefix}{key}", (old, new)
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()  # round trip: keeps comments and order
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    return yaml
+
+
+def _read(yaml: Any, path: Path) -> Section:
+    from ruamel.yaml import YAMLError
+
+    try:
+        values = yaml.load(path)
+    except FileNotFoundError:
+        raise WrongUse(f"{path}: no such file; run the command in the project's folder") from None
+    except YAMLError as error:
+        raise WrongUse(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, MutableMapping):
+        raise WrongUse(f"{path}: holds no sections")
+    return values
+
+
+def _names(presets: Path) -> list[str]:
+    return sorted(path.stem for path in presets.glob("*.yaml"))
+
+
+def _file(presets: Path, name: str) -> Path:
+    if name not in _names(presets):
+        raise WrongUse(f"preset {name!r}: not in {presets}/, which has: {', '.join(_names(presets)) or 'none'}")
+    return presets / f"{name}.yaml"

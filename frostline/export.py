@@ -1,0 +1,140 @@
+"""A model folder and its base as one complete diffusers pipeline folder, with a card that says how to call it.
+
+The stock ``WanPipeline`` takes guidance, steps, size and text length at each call and cannot read them from a folder;
+so the card holds the whole call, written from the contract, and what the stock pipeline cannot do is refused.
+Weights of the frozen parts are written in float32, the precision they are computed in here.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from diffusers import WanPipeline
+
+from frostline import contract as contracts
+from frostline import files, generation, sampling
+from frostline.codec import Codec
+from frostline.contract import Process, Sampling
+from frostline.errors import Refused, WrongUse
+from frostline.models import Model
+
+CARD = "README.md"
+EXAMPLE = "a handwritten digit seven"
+
+
+def export(model: Model, base: str | Path, folder: str | Path) -> None:
+    """Write the pipeline folder, whole or not at all.
+
+    Raises WrongUse if the folder is there already, Refused if the stock pipeline cannot sample the model as its
+    contract says or the base is not the model's.
+    """
+    folder, codec = Path(folder), Codec(base)
+    if folder.exists():
+        raise WrongUse(f"{folder}: exists; name a new folder, or remove that one")
+    process, sampled = model.sampled()
+    scheduler = _stock_scheduler(model, sampled)
+    generation.require_base(model, codec)
+    pipeline = WanPipeline(
+        tokenizer=codec.tokenizer,
+        text_encoder=codec.text_encoder,
+        vae=codec.vae,
+        scheduler=scheduler,
+        transformer=model.transformer,
+    )
+    with files.new_folder(folder) as beside:
+        _write_parts(pipeline, beside)
+        shutil.copytree(model.folder / "transformer", beside / "transformer")
+        contracts.save(model.contract, beside)
+        files.write_text(beside / CARD, card(model, folder.name, process, sampled))
+
+
+def call(process: Process, sampled: Sampling, text_length: int) -> dict[str, Any]:
+    """The arguments of ``WanPipeline.__call__`` that sample a model as its contract says, but for prompt and noise."""
+    frames, height, width = process.buckets[0] if process.buckets else (None, None, None)
+    return {
+        "num_frames": frames,
+        "height": height,
+        "width": width,
+        "num_inference_steps": sampled.steps,
+        "guidance_scale": 1.0 if sampled.guidance_form == "folded" else sampled.guidance,
+        "max_sequence_length": text_length,
+    }
+
+
+def card(model: Model, name: str, process: Process, sampled: Sampling) -> str:
+    """The model card, written from the contract and the training record alone."""
+    space, training = model.contract.latent_space, model.training
+    arguments = call(process, sampled, space.text_length)
+    lines = "\n".join(f"    {key}={value!r}," for key, value in arguments.items())
+    sizes = ", ".join("x".join(map(str, bucket)) for bucket in process.buckets or ()) or "not recorded"
+    folded = "folded into the weights: call with 1" if sampled.guidance_form == "folded" else "applied by the pipeline"
+    steps = "any number" if sampled.allowed_steps is None else ", ".join(map(str, sampled.allowed_steps))
+    return f"""---
+library_name: diffusers
+pipeline_tag: text-to-video
+tags: [wan, flow-matching, frostline]
+---
+
+# {name}
+
+A Wan-class diffusion transformer with its frozen VAE and text encoder. The stock pipeline reads neither guidance, size,
+number of steps nor text length from a folder, and its own defaults are wrong for this model: use this call.
+
+```python
+import torch
+from diffusers import WanPipeline
+
+pipeline = WanPipeline.from_pretrained("{name}", torch_dtype=torch.float32)
+frames = pipeline(
+    {EXAMPLE!r},
+    negative_prompt={space.null_prompt!r},
+{lines}
+).frames[0]
+```
+
+| fact | value |
+|---|---|
+| sampler | {sampled.sampler}, {sampled.steps} steps by default ({steps} allowed), shift {sampled.shift:g} |
+| guidance | {sampled.guidance:g}, {folded} |
+| trained sizes (frames x height x width) | {sizes} |
+| text | {space.text_length} tokens, zeros after the true length, null prompt {space.null_prompt!r} |
+| network predicts | {process.prediction} on the {process.path} path, timestep = {process.timestep_scale:g} * sigma |
+| training | {training.objective}, {training.steps_done} of {training.steps_planned} steps, EMA {training.ema_decay:g} |
+| weights digest | `{training.weights_digest}` |
+| data digest | `{training.dataset_digest}` |
+| teacher digest | `{training.teacher_digest}` |
+| VAE digest | `{space.vae_digest}` |
+| text encoder digest | `{space.text_encoder_digest}` |
+| contract digest | `{model.contract.digest}` |
+
+Digests are xxh3_128; `contract.json` beside this card is the contract itself, and stands in the weights' metadata too.
+"""
+
+
+def _stock_scheduler(model: Model, sampled: Sampling) -> Any:
+    scheduler = sampling.stock_scheduler(sampled)
+    if scheduler is None:
+        rounding = "with" if sampled.rounds_timesteps else "without"
+        raise Refused(
+            f"{model.folder}: the stock WanPipeline cannot sample it: its contract asks for the sampler "
+            f"'{sampled.sampler}' {rounding} rounded timesteps; sample it with `frostline sample`"
+        )
+    if sampled.guidance_form == "external" and sampled.guidance < 1:
+        raise Refused(
+            f"{model.folder}: guidance {sampled.guidance:g} is below 1, where the stock WanPipeline applies none; "
+            "sample it with `frostline sample`"
+        )
+    return scheduler
+
+
+def _write_parts(pipeline: WanPipeline, folder: Path) -> None:
+    """Write everything but the transformer, and the index; no file says where the parts were read from."""
+    pipeline.save_config(folder)
+    pipeline.vae.save_pretrained(folder / "vae")
+    pipeline.text_encoder.save_pretrained(folder / "text_encoder")
+    pipeline.tokenizer.save_pretrained(folder / "tokenizer")
+    pipeline.scheduler.save_pretrained(folder / "scheduler")
+    for path in (folder / "model_index.json", folder / "vae" / "config.json"):
+        values = json.loads(path.read_text("utf-8"))
+        files.write_json(path, {key: value for key, value in values.items() if key != "_name_or_path"})
