@@ -49,12 +49,11 @@ def measure_image(path: str | Path, max_pixels: int) -> Extent:
 
 def resize(pixels: np.ndarray, crop: Crop, height: int, width: int) -> np.ndarray:
     """Cut ``crop`` out of every frame and bring it to size, antialiased bicubic: uint8 (T, height, width, 3)."""
-    return np.stack([_resized(Image.fromarray(frame), crop, height, width) for frame in pixels])
-
-
-def _resized(frame: Image.Image, crop: Crop, height: int, width: int) -> np.ndarray:
-    left, top, right, bottom = map(float, crop)
-    return np.asarray(frame.resize((width, height), Image.Resampling.BICUBIC, box=(left, top, right, bottom)))
+    left, top, right, bottom = crop
+    cut = np.ascontiguousarray(pixels[:, top:bottom, left:right])
+    return np.stack(
+        [np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)) for frame in cut]
+    )
 
 
 @contextlib.contextmanager

@@ -56,8 +56,9 @@ def write_mp4(path: str | Path, pixels: np.ndarray, fps: float, crf: int = 12) -
     ``crf`` is x264's quality: 12 can hardly be told from the source by eye. Colours have half the resolution
     (yuv420p), so height and width must be even. For looking at: measure on arrays, never on such a file.
     """
-    if pixels.shape[1] % 2 or pixels.shape[2] % 2:
-        raise WrongUse(f"{path}: frames of {pixels.shape[1:3]} pixels; mp4 needs even height and width: write a .gif")
+    _, height, width, _ = _checked(pixels, "(T, H, W, 3)").shape
+    if height % 2 or width % 2:
+        raise WrongUse(f"{path}: frames of {width} x {height} pixels; mp4 needs even sizes: write a .gif")
     files.write_bytes(path, _h264(pixels, fps, "libx264", "yuv420p", crf))
 
 
