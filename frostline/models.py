@@ -104,13 +104,21 @@ def load(folder: str | Path) -> Model:
     Raises WrongUse if a file is absent or damaged, Refused if weights and records do not belong together.
     """
     folder = Path(folder)
+    contract, base, training = facts(folder)
+    network = transformer.from_state(files.read_json(folder / CONFIG), safetensors.torch.load_file(folder / WEIGHTS))
+    return Model(folder=folder, contract=contract, transformer=network.eval(), base=base, training=training)
+
+
+def facts(folder: str | Path) -> tuple[Contract, Base, Training]:
+    """What a model folder says of itself, checked against its weights without loading a tensor; raises as load does."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise WrongUse(f"{folder}: no such model folder; make it with `dvc repro` or give another path")
     contract = contracts.load(folder)
-    base, training = (_record(folder, name, cls) for name, cls in (("base.json", Base), ("training.json", Training)))
+    base = _record(folder, "base.json", Base)
+    training = _record(folder, "training.json", Training)
     _check_weights(folder / WEIGHTS, contract, training)
-    network = transformer.from_state(files.read_json(folder / CONFIG), safetensors.torch.load_file(folder / WEIGHTS))
-    return Model(folder=folder, contract=contract, transformer=network.eval(), base=base, training=training)
+    return contract, base, training
 
 
 def _record(folder: Path, name: str, cls: type[R]) -> R:

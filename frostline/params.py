@@ -230,13 +230,15 @@ class EvaluateParams(Record):
 class GateParams(Record):
     """What a model must reach to be registered."""
 
-    minimum_accuracy: Share
+    minimum_accuracy: Share  # of samples whose digit is the one asked for, in every bucket that was judged
+    minimum_direction: Share  # of clips that move the way they were asked to
 
 
 class RegisterParams(Record):
     """Names and gates of the model registry."""
 
-    prefix: str
+    prefix: str  # of the registered names: frostline-teacher
+    alias: Name  # that moves to what was registered last
     gates: GateParams
 
 
