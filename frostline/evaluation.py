@@ -1,0 +1,338 @@
+"""Finished models judged: every model draws the same prompts from the same noise, and one code path measures all.
+
+Names:  held-out  real pictures of the test split with their captions, never used to train or choose anything
+        drawn     what one model made of the prompts: latents (N, C, T', H', W') and pixels (N, T, H, W, 3)
+        seen      what the judge sees in pictures; of a clip it sees the last frame, and the direction it moves in
+        bucket    frames, height, width in pixels; written 5x32x32
+
+Sample i of a bucket is prompt i modulo the number of prompts from noise (seed, i), whichever model draws it. Numbers
+are rounded to DECIMALS. A Frechet distance to real pictures rewards weak guidance, so a student is also compared with
+its own teacher: set with set, and sample by sample.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from frostline import manifest, metrics, sources, store
+from frostline.errors import WrongUse
+from frostline.generation import Generator
+from frostline.judge import Judge
+from frostline.manifest import Row
+from frostline.models import Model
+from frostline.params import EvaluateParams, SourceParams
+
+DECIMALS = 4
+HEADLINE = ("accuracy", "direction", "frechet_teacher", "frechet_real", "endpoint_rmse", "latent_std")
+CURVE = ("steps", "evaluations", "n", "accuracy", "accuracy_error", "endpoint_rmse", "frechet_real")
+Bucket = tuple[int, int, int]
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """Real pictures of one bucket."""
+
+    bucket: Bucket
+    captions: tuple[str, ...]  # one per picture
+    pixels: np.ndarray  # uint8 (M, T, H, W, 3)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The distinct captions, sorted: what models are asked for."""
+        return tuple(sorted(set(self.captions)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What the judge sees in pictures of known captions."""
+
+    features: Tensor  # (N, D), of the last frame
+    digits: Tensor  # int64 (N,)
+    wanted: Tensor  # int64 (N,)
+    directions: Tensor  # int64 (N,), of clips
+    wanted_directions: Tensor  # int64 (N,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """What one model made of one bucket's prompts."""
+
+    prompts: tuple[str, ...]  # one per sample
+    latents: Tensor
+    pixels: np.ndarray
+
+
+Draws = Mapping[Bucket, Drawn]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much is drawn, and from which noise."""
+
+    samples: Mapping[Bucket, int]  # per model
+    curve_steps: Sequence[int]
+    curve_samples: int  # per number of steps, of the first bucket
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluated:
+    """One model, judged."""
+
+    name: str
+    model: Model
+    teacher: str | None  # name of its teacher, if that is judged too
+    drawn: Draws
+    numbers: Mapping[Bucket, Numbers]
+    curve: Sequence[Numbers]  # quality against steps
+
+
+def held_out(
+    sources_params: Mapping[str, SourceParams], manifests: Path, buckets: Sequence[Bucket], split: str = "test"
+) -> list[HeldOut]:
+    """The real pictures of some buckets, of all sources. Raises WrongUse for a bucket that holds none."""
+    rows = [row for name in sorted(sources_params) for row in manifest.read(manifests / name) if row.split == split]
+    return [_bucket([row for row in rows if row.bucket == bucket], bucket, sources_params, split) for bucket in buckets]
+
+
+def _bucket(rows: Sequence[Row], bucket: Bucket, sources_params: Mapping[str, SourceParams], split: str) -> HeldOut:
+    if not rows:
+        raise WrongUse(
+            f"bucket {store.bucket_name(bucket)}: no source has a row of the {split} split; take it out of "
+            "evaluate.samples, or give a source such items"
+        )
+    pixels = np.stack([sources.pixels(sources_params[row.source], row) for row in rows])
+    return HeldOut(bucket=bucket, captions=tuple(row.caption for row in rows), pixels=pixels)
+
+
+def find_judge(base: Path) -> Judge | None:
+    """The judge of a base folder; None where the base has none, so that only what needs none is measured."""
+    return Judge.load(base / "judge") if (base / "judge").is_dir() else None
+
+
+def judges(judge: Judge | None, captions: Sequence[str]) -> bool:
+    """Whether there is a judge and it knows what every caption asks for."""
+    return judge is not None and all(judge.expected(caption)[0] is not None for caption in captions)
+
+
+def evaluate(
+    models: Sequence[Model],
+    generators: Sequence[Generator],
+    held_out: Sequence[HeldOut],
+    judge: Judge | None,
+    plan: Plan,
+) -> list[Evaluated]:
+    """Draw with every model, then measure each and compare it with its teacher."""
+    drawn = [_draw_all(generator, held_out, plan) for generator in generators]
+    judged_models: list[Evaluated] = []
+    for model, generator, mine in zip(models, generators, drawn, strict=True):
+        teacher = _teacher(model, models)
+        theirs = None if teacher is None else drawn[teacher]
+        judged_models.append(
+            Evaluated(
+                name=model.folder.name,
+                model=model,
+                teacher=None if teacher is None else models[teacher].folder.name,
+                drawn=mine,
+                numbers={real.bucket: _numbers(mine, theirs, real, judge) for real in held_out if real.bucket in mine},
+                curve=_curve(generator, mine if theirs is None else theirs, held_out[0], judge, plan),
+            )
+        )
+    return judged_models
+
+
+def _numbers(mine: Draws, theirs: Draws | None, real: HeldOut, judge: Judge | None) -> Numbers:
+    numbers = measure(mine[real.bucket], real, judge)
+    if theirs is not None and real.bucket in theirs:
+        numbers |= compare(mine[real.bucket], theirs[real.bucket], judge)
+    return rounded(numbers)
+
+
+def draw(generator: Generator, prompts: Sequence[str], bucket: Bucket, seed: int, steps: int | None = None) -> Drawn:
+    """One sample per prompt."""
+    frames, height, width = bucket
+    latents = generator.sample_latents(prompts, seed=seed, frames=frames, height=height, width=width, steps=steps)
+    return Drawn(prompts=tuple(prompts), latents=latents, pixels=generator.decode(latents).numpy())
+
+
+def cycled(prompts: Sequence[str], n: int) -> tuple[str, ...]:
+    """The first n of the prompts said over and over."""
+    return tuple(itertools.islice(itertools.cycle(prompts), n))
+
+
+def measure(drawn: Drawn, real: HeldOut, judge: Judge | None) -> Numbers:
+    """What a model's samples are worth on their own and against real pictures."""
+    spread = metrics.latent_spread(drawn.latents)
+    numbers = {f"latent_{name}": value for name, value in spread.items()}
+    numbers |= {"n": len(drawn.prompts), "saturation": metrics.saturation(torch.from_numpy(drawn.pixels))}
+    if judge is None or not judges(judge, real.captions):
+        return numbers
+    return numbers | judged(see(judge, drawn.pixels, drawn.prompts), see(judge, real.pixels, real.captions))
+
+
+def judged(seen: Seen, real: Seen) -> Numbers:
+    """Accuracy, direction, diversity and distance to real pictures, shares with their standard errors."""
+    numbers = _share("accuracy", seen.digits, seen.wanted)
+    moving = seen.wanted_directions >= 0
+    if bool(moving.any()):
+        numbers |= _share("direction", seen.directions[moving], seen.wanted_directions[moving])
+    if int(seen.wanted.unique(return_counts=True)[1].min()) > 1:
+        numbers["diversity"] = metrics.within_class_diversity(seen.features, seen.wanted)
+    numbers["frechet_real"] = metrics.frechet(seen.features, real.features)
+    return numbers
+
+
+def compare(drawn: Drawn, teacher: Drawn, judge: Judge | None) -> Numbers:
+    """How far a student's samples are from its teacher's of the same prompts and noise."""
+    numbers = {"endpoint_rmse": metrics.relative_rmse(drawn.latents, teacher.latents)}
+    if judge is None or not judges(judge, drawn.prompts):
+        return numbers
+    ours, theirs = (see(judge, one.pixels, one.prompts).features for one in (drawn, teacher))
+    return numbers | {"frechet_teacher": metrics.frechet(ours, theirs)}
+
+
+def real_numbers(real: HeldOut, judge: Judge | None) -> Numbers:
+    """The same measures of the real pictures: what a perfect model would reach."""
+    numbers: Numbers = {"n": len(real.captions), "saturation": metrics.saturation(torch.from_numpy(real.pixels))}
+    if judge is None or not judges(judge, real.captions):
+        return rounded(numbers)
+    seen = see(judge, real.pixels, real.captions)
+    numbers |= judged(seen, seen)
+    del numbers["frechet_real"]
+    return rounded(numbers)
+
+
+def see(judge: Judge, pixels: np.ndarray, captions: Sequence[str]) -> Seen:
+    """Show pictures (N, T, H, W, 3) of these captions to the judge; -1 is wanted where a caption names nothing."""
+    last = pixels[:, -1]
+    wanted = [judge.expected(caption) for caption in captions]
+    return Seen(
+        features=torch.from_numpy(judge.features(last)),
+        digits=torch.from_numpy(judge.classify(last)),
+        wanted=torch.tensor([-1 if digit is None else digit for digit, _ in wanted]),
+        directions=torch.from_numpy(judge.directions(pixels)),
+        wanted_directions=torch.tensor([-1 if motion is None else motion for _, motion in wanted]),
+    )
+
+
+def evaluations(model: Model, steps: int) -> int:
+    """Network evaluations one sample takes."""
+    _, sampling = model.sampled()
+    return steps * (2 if sampling.guidance_form == "external" and sampling.guidance != 1.0 else 1)
+
+
+def rounded(numbers: Numbers) -> Numbers:
+    """Numbers to DECIMALS places."""
+    return {name: round(value, DECIMALS) for name, value in numbers.items()}
+
+
+def plan(params: EvaluateParams) -> Plan:
+    """What the params ask for."""
+    return Plan(
+        samples={store.bucket_of(name): n for name, n in params.samples.items()},
+        curve_steps=params.curve_steps,
+        curve_samples=params.curve_samples,
+        seed=params.seed,
+    )
+
+
+def missing(models: Sequence[Model], held_out: Sequence[HeldOut], judge: Judge | None, base: str) -> list[str]:
+    """What cannot be judged, in sentences for the reader."""
+    found = [_unfinished(model) for model in models if not model.training.complete]
+    if judge is None:
+        found.append(
+            f"{base} has no judge, so accuracy, direction, diversity and distances of samples are not measured."
+        )
+        return found
+    for real in held_out:
+        if not judges(judge, real.captions):
+            name = store.bucket_name(real.bucket)
+            found.append(
+                f"The judge knows digits, and captions of {name} name none: only what needs no judge is measured."
+            )
+    return found
+
+
+def _unfinished(model: Model) -> str:
+    done, planned = model.training.steps_done, model.training.steps_planned
+    return f"{model.folder.name} is unfinished: {done} of {planned} steps were done. Its numbers say little yet."
+
+
+def summary(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Numbers]]:
+    """Model to bucket to numbers: what metrics.json holds."""
+    return {
+        one.name: {store.bucket_name(bucket): numbers for bucket, numbers in one.numbers.items()} for one in evaluated
+    }
+
+
+def identities(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
+    """Model to the digests of what was judged: what evaluated.json holds, so that nothing else is registered."""
+    return {
+        one.name: {
+            "weights_digest": one.model.training.weights_digest,
+            "contract_digest": one.model.contract.digest,
+        }
+        for one in evaluated
+    }
+
+
+def lines(evaluated: Sequence[Evaluated]) -> list[str]:
+    """The numbers that matter most, a line per model and bucket."""
+    return [
+        f"{one.name} {store.bucket_name(bucket)}: "
+        + ", ".join(f"{name} {numbers[name]:g}" for name in HEADLINE if name in numbers)
+        for one in evaluated
+        for bucket, numbers in one.numbers.items()
+    ]
+
+
+def _share(name: str, found: Tensor, wanted: Tensor) -> Numbers:
+    """A share of pictures that are as wanted, with its standard error."""
+    share = metrics.accuracy(found, wanted)
+    return {name: share.value, f"{name}_error": share.error}
+
+
+def _draw_all(generator: Generator, held_out: Sequence[HeldOut], plan: Plan) -> dict[Bucket, Drawn]:
+    """What a model makes of every bucket it was trained on."""
+    trained = generator.process.buckets
+    drawn: dict[Bucket, Drawn] = {}
+    for real in held_out:
+        if trained is not None and real.bucket not in trained:
+            continue
+        prompts = cycled(real.prompts, plan.samples[real.bucket])
+        drawn[real.bucket] = draw(generator, prompts, real.bucket, plan.seed)
+    return drawn
+
+
+def _teacher(model: Model, models: Sequence[Model]) -> int | None:
+    """The place of a student's teacher among the models that are judged, found by the digest of its weights."""
+    digests = [other.training.weights_digest for other in models]
+    wanted = model.training.teacher_digest
+    return digests.index(wanted) if wanted is not None and wanted in digests else None
+
+
+def _curve(generator: Generator, reference: Draws, real: HeldOut, judge: Judge | None, plan: Plan) -> list[Numbers]:
+    """Quality against steps, at the numbers of steps the contract allows: against the reference's default steps."""
+    allowed = generator.sampling.allowed_steps
+    steps = [n for n in plan.curve_steps if allowed is None or n in allowed]
+    if real.bucket not in reference:
+        return []
+    wanted = _first(reference[real.bucket], plan.curve_samples)
+    return [_point(generator, wanted, real, judge, n, plan.seed) for n in steps]
+
+
+def _point(generator: Generator, wanted: Drawn, real: HeldOut, judge: Judge | None, steps: int, seed: int) -> Numbers:
+    drawn = draw(generator, wanted.prompts, real.bucket, seed, steps)
+    numbers: Numbers = {"steps": steps, "evaluations": evaluations(generator.model, steps)}
+    numbers |= measure(drawn, real, judge) | compare(drawn, wanted, judge)
+    return rounded({name: value for name, value in numbers.items() if name in CURVE})
+
+
+def _first(drawn: Drawn, n: int) -> Drawn:
+    return Drawn(prompts=drawn.prompts[:n], latents=drawn.latents[:n], pixels=drawn.pixels[:n])

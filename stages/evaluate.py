@@ -1,0 +1,53 @@
+"""evaluate: teacher and students draw the same prompts from the same noise, for numbers, pictures and one page."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import stages
+
+
+def main() -> None:
+    """Read models, base and the held-out split, write the report's folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, nargs="+", required=True)
+    parser.add_argument("--manifests", type=Path, required=True)
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--reports", type=Path, required=True)
+    args = parser.parse_args()
+
+    from frostline import evaluation, files, models, params, report, workspace
+    from frostline.codec import Codec
+    from frostline.generation import Generator
+
+    settings = params.load(args.params)
+    plan = evaluation.plan(settings.evaluate)
+    codec, judge = Codec(settings.base), evaluation.find_judge(Path(settings.base))
+    loaded = [models.load(folder) for folder in args.models]
+    generators = [Generator(model, codec) for model in loaded]
+    held_out = evaluation.held_out(settings.sources, args.manifests, list(plan.samples))
+    missing = evaluation.missing(loaded, held_out, judge, settings.base)
+    for sentence in missing:
+        print(f"evaluate: {sentence}", flush=True)
+
+    evaluated = evaluation.evaluate(loaded, generators, held_out, judge, plan)
+    real = {one.bucket: evaluation.real_numbers(one, judge) for one in held_out}
+    curves = {folder.name: folder / "curve.tsv" for folder in args.models if (folder / "curve.tsv").exists()}
+    page = report.compose(evaluated, held_out, real, report.read_curves(curves), missing)
+
+    with workspace.lock(args.reports):
+        with files.new_folder(args.reports / "pictures") as folder:
+            report.write_pictures(folder, evaluated)
+        with files.new_folder(args.reports / "plots") as folder:
+            report.write_plots(folder, evaluated)
+            for name, path in curves.items():
+                shutil.copyfile(path, folder / f"loss_{name}.tsv")
+        files.write_json(args.reports / "metrics.json", evaluation.summary(evaluated))
+        files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
+        files.write_text(args.reports / "index.html", report.render(page))
+    for line in evaluation.lines(evaluated):
+        print(line)
+
+
+if __name__ == "__main__":
+    stages.run(main)
