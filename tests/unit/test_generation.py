@@ -1,0 +1,150 @@
+"""Samples depend on (weights, prompt, seed, index, bucket) alone, and what the contract forbids is refused."""
+
+import pytest
+import torch
+
+from frostline import codec, generation, guidance, models, sampling, transformer
+from frostline.errors import Refused, WrongUse
+
+SEVEN, TWO = "a handwritten digit seven", "a handwritten digit two"
+IMAGE = {"frames": 1, "height": 32, "width": 32}
+
+
+@pytest.fixture(scope="module")
+def base_codec(tiny_base):
+    return codec.Codec(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_model, base_codec):
+    return generation.Generator(models.load(tiny_model), base_codec)
+
+
+@pytest.fixture(scope="module")
+def student(tiny_student, base_codec):
+    return generation.Generator(models.load(tiny_student), base_codec)
+
+
+def test_pixels_have_the_size_asked_for(teacher):
+    clip = teacher.sample([SEVEN, TWO], seed=0, frames=5, height=32, width=32)
+    assert clip.shape == (2, 5, 32, 32, 3)
+    assert clip.dtype == torch.uint8
+    assert clip.float().std() > 1
+
+
+def test_neighbours_and_batch_borders_change_nothing(teacher):
+    size = teacher.batch((1, 32, 32))
+    many = teacher.sample_latents([SEVEN] * (size + 3), seed=4, **IMAGE)
+    alone = teacher.sample_latents([SEVEN], seed=4, first=size + 1, **IMAGE)
+    assert torch.equal(many[size + 1], alone[0])
+    assert torch.equal(teacher.decode(many)[size + 1], teacher.decode(alone)[0])
+
+
+def test_each_of_prompt_seed_and_index_matters(teacher):
+    first = teacher.sample_latents([SEVEN], seed=0, **IMAGE)
+    others = [
+        teacher.sample_latents([TWO], seed=0, **IMAGE),
+        teacher.sample_latents([SEVEN], seed=1, **IMAGE),
+        teacher.sample_latents([SEVEN], seed=0, first=1, **IMAGE),
+    ]
+    assert all((first - other).abs().max() > 1e-3 for other in others)
+
+
+def test_guidance_from_outside_is_two_forwards_with_the_null_prompt(teacher):
+    draw = generation.Draw(seed=2, **IMAGE)
+    size = teacher.batch(draw.bucket)
+    network, process = teacher.model.transformer, teacher.process
+    velocity = guidance.guided(
+        transformer.velocity_fn(network, teacher.texts([SEVEN] * size), process),
+        transformer.velocity_fn(network, teacher.texts([""] * size), process),
+        2.0,
+    )
+    with torch.inference_mode():
+        wanted = sampling.sampler(teacher.sampling).sample(
+            velocity, teacher.noise(1, draw).expand(size, -1, -1, -1, -1)
+        )
+    assert torch.equal(teacher.drawn([SEVEN], draw)[0], wanted[0])
+
+
+def test_folded_guidance_is_one_forward(student):
+    calls = []
+    handle = student.model.transformer.register_forward_hook(lambda *_: calls.append(1))
+    student.sample_latents([SEVEN], seed=0, steps=3, **IMAGE)
+    handle.remove()
+    assert len(calls) == 3
+
+
+def test_a_negative_prompt_steers_where_guidance_is_applied(teacher):
+    plain = teacher.sample_latents([SEVEN], seed=0, **IMAGE)
+    steered = teacher.sample_latents([SEVEN], seed=0, negative_prompt=TWO, **IMAGE)
+    assert (plain - steered).abs().max() > 1e-4
+
+
+def test_text_is_padded_to_the_contracts_length(teacher):
+    assert teacher.texts([SEVEN, "a"]).shape[:2] == (2, teacher.codec.latent_space.text_length)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"guidance": 2.0}, Refused, "folded into this model's weights"),
+        ({"negative_prompt": "a"}, Refused, "negative prompt 'a': guidance 2.0 is folded"),
+        ({"height": 64}, Refused, "trained on 1x32x32, 5x32x32"),
+        ({"frames": 3}, WrongUse, "3 frames"),
+        ({"shift": float("inf")}, WrongUse, "shift inf"),
+        ({"shift": -1.0}, WrongUse, "shift -1"),
+        ({"guidance": float("nan")}, WrongUse, "guidance nan"),
+        ({"steps": 0}, WrongUse, "steps 0"),
+        ({"steps": 10**9}, WrongUse, "1 to 1000"),
+    ],
+)
+def test_what_the_contract_forbids_or_means_nothing(student, settings, error, says):
+    with pytest.raises(error, match=says):
+        student.sample_latents([SEVEN], **{"seed": 0, **IMAGE, **settings})
+
+
+def test_steps_and_shift_of_a_few_step_student(make_model, base_codec, tmp_path):
+    folder = make_model(tmp_path / "fast", sampling={"allowed_steps": (4,), "allowed_shifts": (5.0,)})
+    fast = generation.Generator(models.load(folder), base_codec)
+    fast.sample_latents([SEVEN], seed=0, steps=4, shift=5.0, **IMAGE)
+    with pytest.raises(Refused, match="4 steps only"):
+        fast.sample_latents([SEVEN], seed=0, steps=20, **IMAGE)
+    with pytest.raises(Refused, match="shift 5 only"):
+        fast.sample_latents([SEVEN], seed=0, shift=3.0, **IMAGE)
+
+
+def test_renoise_students_draw_fresh_noise_per_sample(make_model, base_codec, tmp_path):
+    changes = {"sampler": "renoise", "rounds_timesteps": False, "guidance_form": "folded"}
+    fast = generation.Generator(models.load(make_model(tmp_path / "renoise", sampling=changes)), base_codec)
+    pair = fast.sample_latents([SEVEN, SEVEN], seed=0, **IMAGE)
+    assert torch.equal(fast.sample_latents([SEVEN], seed=0, first=1, **IMAGE)[0], pair[1])
+
+
+def test_a_base_with_another_vae_is_refused(tiny_model, other_base):
+    with pytest.raises(Refused, match=r"latent_space\.vae_digest|vae_digest"):
+        generation.Generator(models.load(tiny_model), codec.Codec(other_base))
+
+
+def test_the_base_is_found_above_the_model(make_model, tiny_base, tmp_path):
+    folder = make_model(tmp_path / "models" / "teacher")
+    model = models.load(folder)
+    assert generation.base_folder(model) == tiny_base
+    moved = models.Model(
+        folder=folder,
+        contract=model.contract,
+        transformer=model.transformer,
+        training=model.training,
+        base=model.base.model_copy(update={"path": "assets/tiny"}),
+    )
+    with pytest.raises(WrongUse, match="--base"):
+        generation.base_folder(moved)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "tiny").symlink_to(tiny_base)
+    assert generation.base_folder(moved) == tmp_path / "assets" / "tiny"
+
+
+def test_the_default_size_is_a_trained_one(teacher):
+    assert teacher.default_bucket() == (1, 32, 32)
+    assert teacher.default_bucket(5) == (5, 32, 32)
+    with pytest.raises(Refused, match="trained on 1x32x32, 5x32x32"):
+        teacher.default_bucket(9)
