@@ -1,0 +1,104 @@
+"""A manifest reads as it was written, the same bytes each time, and not at all if it was changed."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frostline import errors, files, manifest
+from frostline.manifest import Rejected, Row
+
+
+def row(number: int, **changes: object) -> Row:
+    facts = {
+        "id": f"{number:032x}",
+        "source": "s",
+        "item": f"item-{number}",
+        "split": "train",
+        "locator": f"folder/{number}.mp4",
+        "content": "c" * 32,
+        "start": 8 * number,
+        "frames": 5,
+        "height": 32,
+        "width": 48,
+        "source_width": 64,
+        "source_height": 64,
+        "source_frames": 40,
+        "source_fps": 29.97,
+        "crop": (0, 8, 64, 56),
+        "caption": "ein Hündchen\n“läuft”",
+        "attributes": '{"label":7}',
+    }
+    return Row(**(facts | changes))  # pyright: ignore[reportArgumentType]
+
+
+ROWS = [row(0), row(1, split="test"), row(2, frames=1), row(3, item="item-0", start=32)]
+REJECTED = [
+    Rejected(source="s", locator=f"{n}.png", reason=r, detail="d") for n, r in enumerate(["absent", "absent", "dark"])
+]
+
+
+def test_rows_and_rejections_come_back(tmp_path: Path):
+    manifest.write(tmp_path / "s", ROWS, REJECTED)
+    assert manifest.read(tmp_path / "s") == ROWS
+    assert manifest.read_rejected(tmp_path / "s") == REJECTED
+
+
+def test_the_summary_counts_by_split_bucket_and_reason(tmp_path: Path):
+    summary = manifest.write(tmp_path / "s", ROWS, REJECTED)
+    assert summary == files.read_json(tmp_path / "s" / "manifest.json")
+    assert (summary["items"], summary["rows"]) == (3, 4)
+    assert summary["splits"] == {"train": 3, "validation": 0, "test": 1}
+    assert summary["buckets"] == {
+        "1x32x48": {"train": 1, "validation": 0, "test": 0},
+        "5x32x48": {"train": 2, "validation": 0, "test": 1},
+    }
+    assert summary["rejected"] == {"absent": 2, "dark": 1}
+
+
+def test_equal_rows_are_equal_bytes(tmp_path: Path):
+    for name in "ab":
+        manifest.write(tmp_path / name, ROWS, REJECTED)
+    for file in ("items.parquet", "rejected.parquet", "manifest.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_none_left_out_is_an_empty_table(tmp_path: Path):
+    manifest.write(tmp_path / "s", ROWS, [])
+    assert manifest.read_rejected(tmp_path / "s") == []
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "rejected.parquet"])
+def test_a_changed_or_missing_table_is_refused(tmp_path: Path, name: str):
+    manifest.write(tmp_path / "s", ROWS, REJECTED)
+    read = manifest.read if name == "items.parquet" else manifest.read_rejected
+    data = bytearray((tmp_path / "s" / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "s" / name).write_bytes(data)
+    with pytest.raises(errors.Refused, match=name):
+        read(tmp_path / "s")
+    (tmp_path / "s" / name).unlink()
+    with pytest.raises(errors.Refused, match=name):
+        read(tmp_path / "s")
+
+
+def test_an_absent_manifest_is_named(tmp_path: Path):
+    with pytest.raises(errors.WrongUse, match="nowhere"):
+        manifest.read(tmp_path / "nowhere")
+
+
+def test_duplicate_ids_are_refused_and_leave_the_old_manifest(tmp_path: Path):
+    manifest.write(tmp_path / "s", ROWS, [])
+    twice = [*ROWS, dataclasses.replace(ROWS[1], locator="other.mp4")]
+    with pytest.raises(errors.WrongUse, match=r"folder/1.mp4, other.mp4"):
+        manifest.write(tmp_path / "s", twice, [])
+    assert manifest.read(tmp_path / "s") == ROWS
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_every_part_of_an_identity_counts():
+    before: list[Any] = ["s", "a.mp4", "c" * 32, 0, (5, 32, 48), (0, 8, 64, 56)]
+    after: list[Any] = ["t", "b.mp4", "d" * 32, 8, (9, 32, 48), (0, 0, 64, 48)]
+    changed = [[*before[:place], after[place], *before[place + 1 :]] for place in range(6)]
+    assert len({manifest.identity(*parts) for parts in (before, *changed)}) == 7
