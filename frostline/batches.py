@@ -4,6 +4,7 @@ A step's rows are of one bucket. Buckets take turns by their shares; within a bu
 order drawn for (seed, bucket, epoch), and a batch may reach into the next epoch, so no batch is short.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch
 from frostline import randomness
 from frostline.dataset import Batch, Dataset
 from frostline.errors import WrongUse
+from frostline.params import BucketShare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +29,22 @@ class Batches:
     """The batches of a training."""
 
     def __init__(
-        self, dataset: Dataset, *, shares: Mapping[str, float], batch: int, steps: int, dropout: float, seed: int
+        self, dataset: Dataset, *, buckets: Mapping[str, BucketShare], steps: int, dropout: float, seed: int
     ) -> None:
-        """Raises WrongUse if a bucket of ``shares`` has no training rows."""
-        if not shares:
-            raise WrongUse("bucket_shares is empty: name at least one bucket, e.g. 1x32x32: 1.0")
-        self.dataset, self.batch, self.dropout, self.seed = dataset, batch, dropout, seed
-        self._rows = {bucket: np.array(dataset.rows(bucket, "train")) for bucket in shares}
-        self._turns, self._before = _turns(shares, steps)
+        """Raises WrongUse if one of ``buckets`` has no training rows."""
+        if not buckets:
+            raise WrongUse("buckets is empty: name at least one, e.g. 1x32x32: {share: 1.0, batch: 32}")
+        self.dataset, self.buckets, self.dropout, self.seed = dataset, buckets, dropout, seed
+        self._rows = {bucket: np.array(dataset.rows(bucket, "train")) for bucket in buckets}
+        self._turns, self._before = _turns({name: bucket.share for name, bucket in buckets.items()}, steps)
         self._orders: dict[tuple[str, int], np.ndarray] = {}
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps after which as many rows were drawn as there are."""
-        return -(-sum(map(len, self._rows.values())) // self.batch)
+        shares = sum(bucket.share for bucket in self.buckets.values())
+        rows_per_step = sum(bucket.share * bucket.batch for bucket in self.buckets.values()) / shares
+        return math.ceil(sum(map(len, self._rows.values())) / rows_per_step)
 
     def bucket(self, step: int) -> str:
         """The bucket of a step."""
@@ -49,8 +53,8 @@ class Batches:
     def draws(self, step: int) -> list[Draw]:
         """The rows of a step."""
         bucket = self._turns[step]
-        rows = self._rows[bucket]
-        positions = range(self._before[step] * self.batch, (self._before[step] + 1) * self.batch)
+        rows, size = self._rows[bucket], self.buckets[bucket].batch
+        positions = range(self._before[step] * size, (self._before[step] + 1) * size)
         return [self._draw(rows, bucket, *divmod(position, len(rows))) for position in positions]
 
     def _draw(self, rows: np.ndarray, bucket: str, epoch: int, place: int) -> Draw:

@@ -70,8 +70,7 @@ def run(job: Job) -> Outcome:
     params, process = job.params, _process(job)
     batches = Batches(
         job.dataset,
-        shares=params.bucket_shares,
-        batch=params.batch,
+        buckets=params.buckets,
         steps=params.steps,
         dropout=params.caption_dropout,
         seed=params.seed,
@@ -89,9 +88,10 @@ def run(job: Job) -> Outcome:
     while progress.step < end:
         step = progress.step
         batch = batches.at(step)
-        noise = randomness.normal_rows(list(range(params.batch)), batch.clean.shape[1:], params.seed, step, "noise")
+        size = len(batch.rows)
+        noise = randomness.normal_rows(list(range(size)), batch.clean.shape[1:], params.seed, step, "noise")
         draw = randomness.generator(params.seed, step, "sigma")
-        sigma = schedule.DRAWS[process.draws](params.batch, process.shift, draw)
+        sigma = schedule.DRAWS[process.draws](size, process.shift, draw)
 
         loss = job.objective(network, batch, noise, sigma).mean()
         if not torch.isfinite(loss):
@@ -122,7 +122,7 @@ def run(job: Job) -> Outcome:
 def validate(job: Job, network: WanTransformer3DModel) -> dict[str, float]:
     """Loss on held-out rows per bucket, with noise and sigmas that are the same at every validation."""
     found = {}
-    for bucket in sorted(job.params.bucket_shares):
+    for bucket in sorted(job.params.buckets):
         rows = job.dataset.rows(bucket, "validation")[:VALIDATION_ROWS]
         batch = job.dataset.batch(rows)
         noise = randomness.normal_rows(rows, batch.clean.shape[1:], job.params.seed, "validation")
@@ -139,7 +139,7 @@ def preview(job: Job, network: WanTransformer3DModel, step: int) -> None:
     prompts = job.dataset.prompts()
     if record is None or not prompts:
         return
-    bucket = min(job.params.bucket_shares)
+    bucket = min(job.params.buckets)
     text, process = torch.cat(list(prompts.values())), _process(job)
     noise = randomness.normal_rows(
         list(range(len(text))), job.dataset.space.shape(bucket_of(bucket)), job.params.seed, "preview"

@@ -1,12 +1,13 @@
-"""Muon for convolution kernels: steps along the nearest orthogonal matrix of the gradient's running mean.
+"""Muon for matrices and convolution kernels: steps along the nearest orthogonal matrix of the gradient's running mean.
 
 Names:  kernel   weight (out, in, ...), treated as the matrix (out, in * ...)
-        reached  matrix whose singular values were pushed towards 1
+        reached  matrices whose singular values were pushed towards 1
 Source: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. torch.optim.Muon takes
-        matrices only and iterates in bfloat16, which this project's CPU instruction set emulates six times slower.
+        matrices only, one by one, and iterates in bfloat16, which this project's CPU instruction set emulates six
+        times slower; here kernels of one shape are orthogonalised together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,16 +16,16 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, as publish
 ITERATIONS = 5
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """About U V^T of a matrix U S V^T: Newton-Schulz iteration, singular values end within .7 and 1.2."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """About U V^T of each matrix U S V^T (..., m, n): Newton-Schulz iteration, singular values end in .7 to 1.2."""
     a, b, c = COEFFICIENTS
-    tall = matrix.size(0) > matrix.size(1)
-    reached = matrix.T if tall else matrix
-    reached = reached / (reached.norm() + 1e-7)
+    tall = matrices.size(-2) > matrices.size(-1)
+    reached = matrices.mT if tall else matrices
+    reached = reached / (reached.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
-        gram = reached @ reached.T
+        gram = reached @ reached.mT
         reached = a * reached + (b * gram + c * gram @ gram) @ reached
-    return reached.T if tall else reached
+    return reached.mT if tall else reached
 
 
 class Muon(torch.optim.Optimizer):
@@ -34,19 +35,31 @@ class Muon(torch.optim.Optimizer):
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # noqa: ARG002
         """Move every kernel that has a gradient once."""
         for group in self.param_groups:
+            alike: dict[tuple[int, int], list[Tensor]] = {}
             for kernel in group["params"]:
                 if kernel.grad is not None:
-                    self._move(kernel, group["lr"], group["momentum"])
+                    alike.setdefault((kernel.size(0), kernel[0].numel()), []).append(kernel)
+            for shape, kernels in alike.items():
+                self._move(shape, kernels, group["lr"], group["momentum"])
 
-    def _move(self, kernel: Tensor, rate: float, momentum: float) -> None:
-        gradient = kernel.grad.reshape(kernel.size(0), -1)  # (out, in * ...)
+    def _move(self, shape: tuple[int, int], kernels: Sequence[Tensor], rate: float, momentum: float) -> None:
+        means = [self._mean(kernel, shape, momentum) for kernel in kernels]
+        leads = [_gradient(kernel, shape).lerp(mean, momentum) for kernel, mean in zip(kernels, means, strict=True)]
+        raised = max(1.0, shape[0] / shape[1]) ** 0.5
+        for kernel, step in zip(kernels, orthogonal(torch.stack(leads)), strict=True):
+            kernel.add_(step.reshape(kernel.shape), alpha=-rate * raised)
+
+    def _mean(self, kernel: Tensor, shape: tuple[int, int], momentum: float) -> Tensor:
         state = self.state[kernel]
         if "mean" not in state:
-            state["mean"] = torch.zeros_like(gradient)
-        mean = state["mean"].lerp_(gradient, 1 - momentum)
-        step = orthogonal(gradient.lerp(mean, momentum))
-        raised = max(1.0, step.size(0) / step.size(1)) ** 0.5
-        kernel.add_(step.reshape(kernel.shape), alpha=-rate * raised)
+            state["mean"] = torch.zeros(shape, dtype=kernel.dtype, device=kernel.device)
+        return state["mean"].lerp_(_gradient(kernel, shape), 1 - momentum)
+
+
+def _gradient(kernel: Tensor, shape: tuple[int, int]) -> Tensor:
+    if kernel.grad is None:
+        raise RuntimeError("a kernel without a gradient cannot be moved")
+    return kernel.grad.reshape(shape)

@@ -183,13 +183,19 @@ class FrozenLosses(Record):
         return self
 
 
+class BucketShare(Record):
+    """How much of a training one bucket takes."""
+
+    share: Rate  # of the steps
+    batch: Positive  # rows in one step
+
+
 class LoopParams(FrozenLosses):
     """What a training and a distillation have in common."""
 
     steps: Positive
     stop_at: Positive | None  # end early, at this step of the plan; the model is marked unfinished
-    batch: Positive
-    bucket_shares: dict[str, Rate]  # bucket name, e.g. 5x32x32, to its share of the steps
+    buckets: dict[str, BucketShare]  # by name, e.g. 5x32x32
     draws: Literal["logit_normal", "uniform"]
     shift: Rate
     caption_dropout: Share

@@ -38,7 +38,7 @@ def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
         shift=loop.shift,
         draws=loop.draws,
         patch_size=patch_size,
-        buckets=tuple(sorted(store.bucket_of(name) for name in loop.bucket_shares)),
+        buckets=tuple(sorted(store.bucket_of(name) for name in loop.buckets)),
     )
 
 

@@ -35,7 +35,7 @@ def check(
     others = max(value for name, value in decibels.items() if name != DECLARED)
     bounds = (
         Bound(measure="decibels", op=">=", value=least_decibels),
-        Bound(measure="lead_over_other_readings", op=">", value=0.0),
+        Bound(measure="lead_over_other_readings", op=">=", value=0.0),
     )
     measured = {"decibels": decibels[DECLARED], "lead_over_other_readings": decibels[DECLARED] - others}
     best = max(decibels, key=lambda name: decibels[name])

@@ -26,7 +26,7 @@ def findings(dataset: Dataset, loop: TrainParams | StudentParams) -> list[Findin
 
 
 def _forward(dataset: Dataset, loop: LoopParams, process: Process, record: Sampling) -> Finding:
-    bucket = min(loop.bucket_shares)
+    bucket = min(loop.buckets)
     batch = dataset.batch(dataset.rows(bucket, "train")[:BATCH])
     noise = randomness.normal_rows(list(batch.rows), batch.clean.shape[1:], "preflight")
     sigma = schedule.DRAWS[process.draws](len(batch.rows), process.shift, randomness.generator("preflight", "sigma"))
