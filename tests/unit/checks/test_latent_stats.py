@@ -22,6 +22,7 @@ def test_normalised_once_passes():
         lambda x: (x - MEAN) / STD,  # twice
         lambda x: x * STD,  # mean only
         lambda x: x + MEAN,  # std only
+        lambda x: x - MEAN.abs(),  # std only, every mean below 0
         lambda x: x / 0.18215,  # with another model's scale
     ],
 )
