@@ -266,6 +266,19 @@ class Params(Record):
     evaluate: EvaluateParams
     register_: RegisterParams = pydantic.Field(alias="register")
 
+    def models(self, folder: str | Path) -> list[Path]:
+        """The model folders these params make, trainings before students.
+
+        Raises WrongUse for a folder there that neither names: what is left of old params must not be judged as new.
+        """
+        root, names = Path(folder), [*self.train.runs, *self.students]
+        unknown = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name not in names)
+        if unknown:
+            raise WrongUse(
+                f"{root}: holds {unknown}, which params.yaml names nowhere; remove the folder or add its params"
+            )
+        return [root / name for name in names]
+
     def source(self, name: str) -> SourceParams:
         """One source; raises WrongUse for a name that is not there."""
         return _named(self.sources, name, "sources")

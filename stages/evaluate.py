@@ -10,7 +10,7 @@ import stages
 def main() -> None:
     """Read models, base and the held-out split, write the report's folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, nargs="+", required=True)
+    parser.add_argument("--models", type=Path, required=True, help="folder of model folders")
     parser.add_argument("--manifests", type=Path, required=True)
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--reports", type=Path, required=True)
@@ -23,7 +23,8 @@ def main() -> None:
     settings = params.load(args.params)
     plan = evaluation.plan(settings.evaluate)
     codec, judge = Codec(settings.base), evaluation.find_judge(Path(settings.base))
-    loaded = [models.load(folder) for folder in args.models]
+    folders = settings.models(args.models)
+    loaded = [models.load(folder) for folder in folders]
     generators = [Generator(model, codec) for model in loaded]
     held_out = evaluation.held_out(settings.sources, args.manifests, list(plan.samples))
     missing = evaluation.missing(loaded, held_out, judge, settings.base)
@@ -32,7 +33,7 @@ def main() -> None:
 
     evaluated = evaluation.evaluate(loaded, generators, held_out, judge, plan)
     real = {one.bucket: evaluation.real_numbers(one, judge) for one in held_out}
-    curves = {folder.name: folder / "curve.tsv" for folder in args.models if (folder / "curve.tsv").exists()}
+    curves = {folder.name: folder / "curve.tsv" for folder in folders if (folder / "curve.tsv").exists()}
     page = report.compose(evaluated, held_out, real, report.read_curves(curves), missing)
 
     with workspace.lock(args.reports):
@@ -43,6 +44,7 @@ def main() -> None:
             for name, path in curves.items():
                 shutil.copyfile(path, folder / f"loss_{name}.tsv")
         files.write_json(args.reports / "metrics.json", evaluation.summary(evaluated))
+        files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
         files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
         files.write_text(args.reports / "index.html", report.render(page))
     for line in evaluation.lines(evaluated):

@@ -10,7 +10,7 @@ import stages
 def main() -> None:
     """Read models and reports, write model versions and a report without ids or times; or, with --check, look."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, nargs="+", default=[])
+    parser.add_argument("--models", type=Path, help="folder of model folders")
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--evaluation", type=Path, help="folder with metrics.json and evaluated.json")
     parser.add_argument("--preflight", type=Path)
@@ -33,9 +33,12 @@ def register(args: Any) -> None:
     """Judge all models, then register all."""
     from frostline import files, gates, params, registration, workspace
 
-    settings = params.load(args.params).register_
+    everything = params.load(args.params)
+    settings = everything.register_
     with workspace.lock(args.report):
-        evidence = [registration.evidence(folder, args.evaluation, args.preflight) for folder in args.models]
+        evidence = [
+            registration.evidence(folder, args.evaluation, args.preflight) for folder in everything.models(args.models)
+        ]
         verdicts = {one.folder: gates.judge(one, settings.gates) for one in evidence}
         gates.require(verdicts)
         report = {}
