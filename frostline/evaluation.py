@@ -282,6 +282,14 @@ def identities(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
     }
 
 
+def identities(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
+    """Exactly what was judged: what evaluated.json holds, so that nothing else is registered on these numbers."""
+    return {
+        one.name: {"weights_digest": one.model.training.weights_digest, "contract_digest": one.model.contract.digest}
+        for one in evaluated
+    }
+
+
 def lines(evaluated: Sequence[Evaluated]) -> list[str]:
     """The numbers that matter most, a line per model and bucket."""
     return [

@@ -138,6 +138,12 @@ def test_numbers_are_rounded(evaluated: dict[str, Evaluated]):
     assert values == [round(value, evaluation.DECIMALS) for value in values]
 
 
+def test_what_was_judged_is_named_by_digest(evaluated: dict[str, Evaluated]):
+    found = evaluation.identities(list(evaluated.values()))
+    assert found["twin"]["weights_digest"] == evaluated["twin"].model.training.weights_digest
+    assert found["twin"]["contract_digest"] != found["teacher"]["contract_digest"]
+
+
 def test_diversity_is_left_out_where_a_digit_was_drawn_once(evaluated: dict[str, Evaluated]):
     assert "diversity" in evaluated["teacher"].numbers[IMAGE]
     assert "diversity" not in evaluated["teacher"].numbers[CLIP]
