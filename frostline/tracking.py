@@ -196,6 +196,9 @@ def _find(client: MlflowClient, entry: Entry) -> ModelVersion | None:
 
 def _create(store: Store, client: MlflowClient, model_folder: Path, entry: Entry) -> int:
     """Write the run, then the version: the version is the last thing to appear."""
+    if not model_folder.is_dir():
+        raise WrongUse(f"{model_folder}: no such model folder")
+    expected = digests.of_folder(model_folder)
     artifacts = store.folder / "artifacts" if store.folder else None
     run = client.create_run(_experiment(client, artifacts), run_name=entry.name, tags=entry.tags)
     run_id = run.info.run_id
@@ -205,10 +208,21 @@ def _create(store: Store, client: MlflowClient, model_folder: Path, entry: Entry
         for name, points in entry.curves.items():
             _log_curve(client, run_id, name, points)
         client.log_artifacts(run_id, str(model_folder), MODEL)
+        source = f"{run.info.artifact_uri}/{MODEL}"
+        _require_arrived(store, source, expected)
     _again(lambda: _registered_model(client, entry.name))
-    source = f"{run.info.artifact_uri}/{MODEL}"
-    version_tags = {**entry.tags, FOLDER_DIGEST: digests.of_folder(model_folder)}
+    version_tags = {**entry.tags, FOLDER_DIGEST: expected}
     return int(client.create_model_version(entry.name, source, run_id, tags=version_tags).version)
+
+
+def _require_arrived(store: Store, source: str, expected: str) -> None:
+    """Raise Refused unless the uploaded files are, byte for byte, those that were sent."""
+    with tempfile.TemporaryDirectory() as beside:
+        place = None if store.folder else beside  # files of a local store are read where they lie
+        copied = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=place, tracking_uri=store.uri)
+        found = digests.of_folder(copied)
+    if found != expected:
+        raise Refused(f"{source}: what arrived has the digest {found}, what was sent {expected}: register again")
 
 
 @contextlib.contextmanager

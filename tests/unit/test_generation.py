@@ -1,5 +1,7 @@
 """Samples depend on (weights, prompt, seed, index, bucket) alone, and what the contract forbids is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from frostline import codec, generation, guidance, models, sampling, transformer
 from frostline.errors import Refused, WrongUse
 
 SEVEN, TWO = "a handwritten digit seven", "a handwritten digit two"
-IMAGE = {"frames": 1, "height": 32, "width": 32}
+IMAGE: dict[str, Any] = {"frames": 1, "height": 32, "width": 32}
 
 
 @pytest.fixture(scope="module")
