@@ -272,17 +272,6 @@ def summary(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Numbers]]:
 
 
 def identities(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
-    """Model to the digests of what was judged: what evaluated.json holds, so that nothing else is registered."""
-    return {
-        one.name: {
-            "weights_digest": one.model.training.weights_digest,
-            "contract_digest": one.model.contract.digest,
-        }
-        for one in evaluated
-    }
-
-
-def identities(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
     """Exactly what was judged: what evaluated.json holds, so that nothing else is registered on these numbers."""
     return {
         one.name: {"weights_digest": one.model.training.weights_digest, "contract_digest": one.model.contract.digest}

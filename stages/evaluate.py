@@ -45,7 +45,6 @@ def main() -> None:
                 shutil.copyfile(path, folder / f"loss_{name}.tsv")
         files.write_json(args.reports / "metrics.json", evaluation.summary(evaluated))
         files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
-        files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
         files.write_text(args.reports / "index.html", report.render(page))
     for line in evaluation.lines(evaluated):
         print(line)
