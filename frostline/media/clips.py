@@ -62,13 +62,13 @@ def _opened(path: Path, max_pixels: int) -> "Iterator[tuple[InputContainer, Vide
 
 
 def _pictures(path: Path, container: "InputContainer") -> "VideoStream":
-    """The first stream of moving pictures; a cover picture is none."""
+    """The first stream of moving pictures that can be decoded; a cover picture is none."""
     from av.stream import Disposition
 
     for stream in container.streams.video:
-        if Disposition.attached_pic not in stream.disposition:
+        if Disposition.attached_pic not in stream.disposition and stream.codec_context is not None:
             return stream
-    raise Unusable("not_a_clip", f"{path}: holds no moving pictures")
+    raise Unusable("not_a_clip", f"{path}: holds no moving pictures that can be decoded here")
 
 
 def _decoded(path: Path, container: "InputContainer", stream: "VideoStream") -> "Iterator[VideoFrame]":

@@ -23,6 +23,7 @@ _DAMAGE = (  # what Pillow's readers raise over damaged files
     TypeError,
     LookupError,
     ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -60,6 +61,7 @@ def resize(pixels: np.ndarray, crop: Crop, height: int, width: int) -> np.ndarra
 def _reading(path: Path) -> Iterator[None]:
     """Turn what Pillow raises over a damaged or oversized file into Unusable; its bomb warning is an error."""
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # damage in notes beside the picture; in the picture it raises
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             yield
