@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
+from benchmarks.parts import conventions
 from frostline import contract, exact, guidance, path, sampling, schedule
 from frostline.checks import oracle_sampler
 from frostline.errors import Refused, WrongUse
@@ -105,74 +105,9 @@ def ends_variance(jumps):
 # ------------------------------------------------------------------------------------------ each wrong convention
 
 
-def sampled(network):
-    return lambda start: sampling.sampler(record("unipc")).sample(network, start, steps=200)
-
-
-def takes_timesteps(noised, timestep):
-    return TEACHER.velocity(noised, timestep / 1000)
-
-
-def reads_ddim(prediction, **betas):
-    def draw(start):
-        scheduler = DDIMScheduler(prediction_type=prediction, **betas)
-        scheduler.set_timesteps(200)
-        noised = start
-        for timestep in scheduler.timesteps:
-            velocity = TEACHER.velocity(noised, path.sigma_of(timestep.expand(SHAPE[0] * 4)))
-            noised = scheduler.step(velocity, int(timestep), noised, return_dict=False)[0]
-        return noised
-
-    return draw
-
-
-def told_shifted_stepped_unshifted(start):
-    noised, stepped = start, schedule.grid(200, 1.0)
-    for told, here, there in zip(schedule.grid(200, 5.0)[:-1], stepped[:-1], stepped[1:], strict=True):
-        noised = path.moved(noised, TEACHER.velocity(noised, told), here, there)
-    return noised
-
-
-MIDDLE = int((schedule.unipc_grid(200, 5.0) - 0.5).abs().argmin())
-
-
-def started_mid_schedule(start):
-    """Pure noise handed over where sigma is one half."""
-    scheduler = sampling.unipc_scheduler(solver_order=2, shift=5.0)
-    scheduler.set_timesteps(200)
-    scheduler.set_begin_index(MIDDLE)
-    noised = start
-    for timestep in scheduler.timesteps[MIDDLE:]:
-        velocity = TEACHER.velocity(noised, path.sigma_of(timestep))
-        noised = scheduler.step(velocity, timestep, noised, return_dict=False)[0]
-    return noised
-
-
-def scale_not_undone(start):
-    scaled = exact.Gaussian(mean=2.27 * TEACHER.mean, std=2.27 * TEACHER.std)
-    return sampled(scaled.velocity)(start)
-
-
-STABLE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
-
-WRONG = {
-    "sign flipped": sampled(lambda noised, sigma: -TEACHER.velocity(noised, sigma)),
-    "sigma not x1000": sampled(takes_timesteps),
-    "epsilon read as velocity": sampled(lambda x, s: path.noise(x, TEACHER.velocity(x, s), s)),
-    "clean read as velocity": sampled(lambda x, s: path.clean(x, TEACHER.velocity(x, s), s)),
-    "DDIM, epsilon": reads_ddim("epsilon"),
-    "DDIM, epsilon, betas of Stable Diffusion": reads_ddim("epsilon", **STABLE),
-    "DDIM, v-prediction": reads_ddim("v_prediction"),
-    "DDIM, v-prediction, betas of Stable Diffusion": reads_ddim("v_prediction", **STABLE),
-    "shifted timestep, unshifted sigma": told_shifted_stepped_unshifted,
-    "started mid-schedule": started_mid_schedule,
-    "scale not undone": scale_not_undone,
-}
-
-
-@pytest.mark.parametrize("convention", WRONG)
+@pytest.mark.parametrize("convention", conventions.WRONG)
 def test_each_wrong_convention_fails_measurably(convention):
-    finding = oracle_sampler.check(WRONG[convention], generator=torch.Generator().manual_seed(0))
+    finding = oracle_sampler.check(conventions.WRONG[convention], generator=torch.Generator().manual_seed(0))
     assert finding.verdict == "fail"
     assert finding.measured["pair_error"] > 0.5
 
@@ -240,6 +175,14 @@ def test_the_scheduler_is_that_of_published_wan():
     assert [config[name] for name in named] == [1000, "flow_prediction", True, 5.0, 2, "bh2"]
     assert config["final_sigmas_type"] == "zero"
     assert config["predict_x0"] is True
+
+
+def test_only_a_contract_the_stock_pipeline_obeys_has_a_stock_scheduler():
+    scheduler = sampling.stock_scheduler(record("unipc", shift=3.0, solver_order=3))
+    assert scheduler is not None
+    assert (scheduler.config.flow_shift, scheduler.config.solver_order) == (3.0, 3)
+    assert sampling.stock_scheduler(record("unipc", rounds_timesteps=False)) is None
+    assert sampling.stock_scheduler(record("euler")) is None
 
 
 # ------------------------------------------------------------------------------------------ the contract decides

@@ -25,7 +25,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-@pytest.mark.parametrize(("kind", "shift"), [("unipc", 5.0), ("unipc", 12.0), ("euler", 1.0), ("flow_map", 5.0)])
+@pytest.mark.parametrize(("kind", "shift"), [("unipc", 5.0), ("euler", 1.0), ("euler", 12.0), ("flow_map", 5.0)])
 def test_the_samplers_of_contracts_pass(kind, shift):
     finding = oracle_sampler.of_sampler(sampler(kind, shift=shift), generator=generator())
     assert finding.verdict == "pass"
