@@ -33,7 +33,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 run: install ## media -> latents -> teacher -> students -> report -> registered models (dvc repro)
 	@dvc repro
-	@python -m stages.summary --registered || dvc repro --single-item --force register
+	@python -m flows.verify
 	@python -m stages.summary
 
 test: install ## the tests that CI runs
@@ -59,7 +59,7 @@ ui: install ## Prefect and MLflow pages on this machine, until Ctrl-C
 	@exec python -m flows.ui
 
 foundation: install ## make assets/miniature anew (about an hour of CPU; it ships with the project)
-	@dvc repro --single-item --force foundation
+	@dvc unfreeze foundation && trap 'dvc freeze foundation' EXIT && dvc repro --single-item --force foundation
 
 clean: ## remove work in progress (.work/), never outputs
 	rm -rf .work

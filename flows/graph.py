@@ -7,7 +7,7 @@ from typing import Any
 
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
-from dvc.stage import Stage as DvcStage
+from dvc.stage import PipelineStage
 
 
 class WrongHint(ValueError):
@@ -29,7 +29,7 @@ class Hints:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage that `dvc repro` would consider; ``changed``: it, or something upstream of it, differs from dvc.lock."""
+    """One stage that `dvc repro` would consider; ``changed``: it, or something upstream, differs from dvc.lock."""
 
     address: str
     upstream: tuple[str, ...]
@@ -48,9 +48,10 @@ def read(root: str | Path) -> tuple[Stage, ...]:
         graph = get_active_graph(repo.index.graph)
         stages: dict[str, Stage] = {}
         for node in plan_repro(graph):  # successors in the graph are upstream
-            if node.is_data_source or node.frozen:
+            if not isinstance(node, PipelineStage) or node.frozen:
                 continue
-            upstream = tuple(sorted(address for address in map(_address, graph.successors(node)) if address in stages))
+            above = [_address(up) for up in graph.successors(node) if isinstance(up, PipelineStage)]
+            upstream = tuple(sorted(address for address in above if address in stages))
             changed = any(stages[address].changed for address in upstream) or node.changed(allow_missing=False)
             stages[_address(node)] = Stage(
                 address=_address(node),
@@ -62,9 +63,9 @@ def read(root: str | Path) -> tuple[Stage, ...]:
     return tuple(stages.values())
 
 
-def _address(node: DvcStage) -> str:
+def _address(node: PipelineStage) -> str:
     """What `dvc repro` in the project's root calls a stage (``node.addressing`` is relative to the present folder)."""
-    return node.name if node.path_in_repo == "dvc.yaml" else f"{node.path_in_repo}:{node.name}"
+    return str(node.name) if node.path_in_repo == "dvc.yaml" else f"{node.path_in_repo}:{node.name}"
 
 
 def _hints(address: str, meta: Mapping[str, Any] | None) -> Hints:

@@ -6,9 +6,7 @@
 import contextlib
 import json
 import re
-import shlex
 import signal
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -23,7 +21,7 @@ from prefect.client.schemas import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed
 
-from flows import graph, process
+from flows import graph, process, verify
 
 TAIL = 40  # lines of a failed stage that its error repeats
 PREEMPTIONS = 20  # times a stage may say "preempted, run me again" before that counts as a failure
@@ -38,7 +36,7 @@ class StageFailed(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What will be done about one stage: ``run`` it or leave it; ``force``: DVC is told not to ask whether it changed."""
+    """What will be done about one stage: ``run`` it or leave it; ``force``: DVC does not ask whether it changed."""
 
     stage: graph.Stage
     run: bool
@@ -86,14 +84,9 @@ class DvcOrchestrator:
     def _step(self, stage: graph.Stage) -> Step:
         if stage.changed:
             return Step(stage=stage, run=True, reason="changed, or something upstream of it")
-        if stage.hints.verify and not self._stands(stage.hints.verify):
+        if not verify.stands(stage, self.root):
             return Step(stage=stage, run=True, force=True, reason="what it made outside DVC is gone")
         return Step(stage=stage, run=False, reason="unchanged since dvc.lock")
-
-    def _stands(self, command: str) -> bool:
-        """Whether a ``verify`` command succeeds; its words, if any, are passed on."""
-        words = shlex.split(command)
-        return subprocess.run(words, cwd=self.root, env=process.environment(), check=False).returncode == 0
 
     def _task(self, step: Step, upstream: list[PrefectFuture[State]]) -> PrefectFuture[State]:
         retries = step.stage.hints.retries
@@ -109,23 +102,25 @@ class DvcOrchestrator:
         def stage() -> State:
             return self._execute(step)
 
-        return stage.submit(wait_for=upstream)
+        return stage.submit(return_state=False, wait_for=upstream)
 
     def _execute(self, step: Step) -> State:
         """Do one step; the state says what happened. Preempted stages are run again, they go on where they were."""
         if not step.run:
             return Completed(name="Cached", message=step.reason)
-        for _ in range(PREEMPTIONS):
+        preemptions = 0
+        while True:
             code, tail = self._repro(step)
             if code == 0:
                 self._show_metrics(step.stage)
                 return _completed(tail)
             if self.stopped:
                 return Cancelled(message="the flow was stopped; what the stage has saved is kept")
-            if not any(PREEMPTED.search(line) for line in tail):
-                break
+            preemptions += 1
+            if preemptions > PREEMPTIONS or not any(PREEMPTED.search(line) for line in tail):
+                words = "\n".join(tail)
+                raise StageFailed(f"{step.stage.address} ended with exit code {code}; its last lines:\n{words}")
             get_run_logger().warning("preempted: running it again")
-        raise StageFailed(f"{step.stage.address} ended with exit code {code}; its last lines:\n" + "\n".join(tail))
 
     def _repro(self, step: Step) -> tuple[int, list[str]]:
         """One DVC process for one stage; returns its exit code and last lines."""
@@ -171,7 +166,8 @@ class DvcOrchestrator:
         for path in stage.metrics:
             key = re.sub(r"[^a-z0-9]+", "-", f"{stage.address}-{path.stem}".lower()).strip("-")
             text = json.dumps(json.loads(path.read_text()), indent=2) if path.suffix == ".json" else path.read_text()
-            create_markdown_artifact(key=key, markdown=f"```\n{text}\n```", description=str(path.relative_to(self.root)))
+            name = str(path.relative_to(self.root))
+            create_markdown_artifact(key=key, markdown=f"```\n{text}\n```", description=name)
 
 
 def summary(plan: Sequence[Step], states: dict[str, State]) -> str:

@@ -5,6 +5,7 @@ Exit code 0: every stage is up to date. 1: a stage failed. 75: it was stopped; r
 
 import argparse
 import sys
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas import State
@@ -34,8 +35,8 @@ def main() -> None:
     parser.add_argument("--root", default=".", help="the DVC project (default: here)")
     parser.add_argument("--jobs", type=int, default=1, help="stages at a time (default: 1, each uses every core)")
     options = parser.parse_args()
-    configured = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=options.jobs))
-    state = configured(options.root, return_state=True)
+    jobs: Any = ThreadPoolTaskRunner(max_workers=options.jobs)  # Prefect's own types disagree about its runners
+    state = pipeline.with_options(task_runner=jobs)(options.root, return_state=True)
     if state.is_cancelled():
         print(state.message, file=sys.stderr)
         sys.exit(STOPPED)

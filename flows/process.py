@@ -47,7 +47,7 @@ class Process:
     def stop(self, grace: float = GRACE) -> None:
         """Ask what the process started to end (SIGTERM), and end everything that is left after ``grace`` seconds.
 
-        DVC dies of SIGTERM without telling the stage, and the stage with it: so the stage is asked, and DVC sees it end.
+        DVC dies of SIGTERM without telling the stage, and the stage with it: so the stage is asked; DVC sees it end.
         """
         try:
             process = psutil.Process(self._popen.pid)
@@ -65,7 +65,7 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with its interpreter's folder first on PATH: `python` in dvc.yaml is this one."""
+    """The environment of a child: ours, but `python` is this interpreter."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 

@@ -1,4 +1,4 @@
-"""The flow on a tiny DVC project of shell stages: states, order, what is kept, what is lost when something is killed."""
+"""The flow on a tiny DVC project of shell stages: states, order, and what a kill leaves behind."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,7 +141,7 @@ def test_retries_and_time_limits_are_those_of_dvc_yaml(project: Path):
 
 def test_an_unknown_hint_is_an_error(project: Path):
     (project / "dvc.yaml").write_text(CHAIN.replace("deps: [other.txt]", "meta: {prefect: {retrys: 1}}"))
-    with pytest.raises(graph.WrongHint, match="aside.*retrys"):
+    with pytest.raises(graph.WrongHint, match=r"aside.*retrys"):
         graph.read(project)
 
 
