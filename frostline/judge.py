@@ -44,7 +44,7 @@ class Network(nn.Module):
         self.head = nn.Sequential(nn.SiLU(), nn.Linear(FEATURES, len(digits.WORDS)))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """pixels (N, 3, H, W) in [-1, 1] -> features (N, 32), logits (N, 10)."""
+        """Pixels (N, 3, H, W) in [-1, 1] -> features (N, 32), logits (N, 10)."""
         features = self.trunk(pixels)
         return features, self.head(features)
 

@@ -5,7 +5,7 @@ text_encoder/, tokenizer/, scheduler/), beside which stand the judge (judge/) an
 (foundation.json).
 """
 
-from frostline.foundation.figures import Fidelity, psnr
+from frostline.foundation.figures import Fidelity, drifting, psnr
 from frostline.foundation.making import Recipe, make
 
-__all__ = ["Fidelity", "Recipe", "make", "psnr"]
+__all__ = ["Fidelity", "Recipe", "drifting", "make", "psnr"]

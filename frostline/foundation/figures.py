@@ -1,7 +1,7 @@
 """How well a VAE gives back real pictures.
 
 Names:  dB   10 log10(1 / mean squared error) over all pixels of all clips together, pixels in [0, 1]
-        n    clips measured: one placement of each scan of a split; clips of scan k drift in direction k modulo 4
+        n    clips measured: one placement of each scan; clips of scan k drift in direction k modulo 4
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from frostline import codec, digits
+from frostline.foundation.vae import FRAMES
 
 BATCH = 60  # clips per encoding
-FRAMES = (1, 5, 9)
 
 
 class Fidelity(NamedTuple):
@@ -26,21 +26,25 @@ class Fidelity(NamedTuple):
     n: int
 
 
-def psnr(base: str | Path, split: digits.Split) -> dict[int, Fidelity]:
-    """Fidelity of a base folder's VAE by the number of frames, by way of the codec's normalised latents."""
+def psnr(base: str | Path, split: digits.Split, at_most: int = digits.SIZES["train"]) -> dict[int, Fidelity]:
+    """Fidelity of a base folder's VAE by the number of frames, by way of the codec's normalised latents.
+
+    Measured on the first `at_most` scans of the split.
+    """
     coder = codec.Codec(base, stored_dtype="float32")
-    return _measure(lambda pixels: coder.decode_float(coder.normalise(coder.encode(pixels))), split)
+    scans = digits.members(split)[:at_most]
+    return _measure(lambda pixels: coder.decode_float(coder.normalise(coder.encode(pixels))), scans)
 
 
-def of_vae(vae: AutoencoderKLWan, split: digits.Split) -> dict[int, Fidelity]:
-    """Fidelity of a VAE in memory, by the number of frames."""
+def of_vae(vae: AutoencoderKLWan, scans: np.ndarray) -> dict[int, Fidelity]:
+    """Fidelity of a VAE in memory on some scans, by the number of frames."""
 
     @torch.inference_mode()
     def there_and_back(pixels: Tensor) -> Tensor:
         raw = vae.encode(pixels.permute(0, 4, 1, 2, 3) / 127.5 - 1).latent_dist.mean
         return (vae.decode(raw).sample.permute(0, 2, 3, 4, 1) + 1) / 2
 
-    return _measure(there_and_back, split)
+    return _measure(there_and_back, scans)
 
 
 def drifting(scan: int, frames: int, variant: int = 0) -> np.ndarray:
@@ -48,8 +52,8 @@ def drifting(scan: int, frames: int, variant: int = 0) -> np.ndarray:
     return digits.render(scan, variant, frames, None if frames == 1 else digits.MOTIONS[scan % len(digits.MOTIONS)])
 
 
-def _measure(there_and_back: Callable[[Tensor], Tensor], split: digits.Split) -> dict[int, Fidelity]:
-    return {frames: _fidelity(there_and_back, digits.members(split), frames) for frames in FRAMES}
+def _measure(there_and_back: Callable[[Tensor], Tensor], scans: np.ndarray) -> dict[int, Fidelity]:
+    return {frames: _fidelity(there_and_back, scans, frames) for frames in FRAMES}
 
 
 def _fidelity(there_and_back: Callable[[Tensor], Tensor], scans: np.ndarray, frames: int) -> Fidelity:

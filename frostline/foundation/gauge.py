@@ -7,11 +7,11 @@ A VAE trained on its own has latents near N(0, 1), so that a program which forge
 to work. Both 1 x 1 x 1 convolutions about the latents take up the change: what is decoded stays what it was.
 """
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
-from frostline import digits
 from frostline.foundation import figures
 from frostline.foundation import vae as training
 
@@ -24,14 +24,13 @@ def published(vae: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def statistics(vae: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
+def statistics(vae: AutoencoderKLWan, scans: np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel of the raw latents: float64 (C,), (C,).
 
-    Over every scan of the train split as an image, a clip of 5 and one of 9 frames; each latent counts once.
+    Over every scan as an image, a clip of 5 and one of 9 frames; each latent counts once.
     """
     columns = []
-    for frames in (1, 5, 9):
-        scans = digits.members("train")
+    for frames in training.FRAMES:
         for at in range(0, len(scans), BATCH):
             clips = [figures.drifting(int(scan), frames) for scan in scans[at : at + BATCH]]
             raw = vae.encode(training.as_pixels(clips)).latent_dist.mean

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
 
@@ -25,7 +26,10 @@ class Recipe(Record):
     vae: training.Recipe = training.Recipe()
     judge: judging.Recipe = judging.Recipe()
     text_seed: int = 0
-    curve_points: int = 12  # how often the VAE is measured on the validation split while it is trained
+    curve_points: int = 12  # how often the VAE is measured while it is trained,
+    curve_scans: int = 60  # on so many scans of the validation split
+    gauge_scans: int = digits.SIZES["train"]  # scans of the train split that the latents' statistics come from
+    measured_scans: int = digits.SIZES["test"]  # of each split, at most, for the figures at the end
 
 
 def make(folder: Path, recipe: Recipe, say: Say) -> None:
@@ -33,22 +37,23 @@ def make(folder: Path, recipe: Recipe, say: Say) -> None:
     exact, curve = train_vae(recipe, say)
     stored = rounded(exact)
     for each in (exact, stored):
-        gauge.regauge(each, gauge.statistics(each), gauge.published(each))
+        gauge.regauge(each, gauge.statistics(each, _gauge_scans(recipe)), gauge.published(each))
     referee = judging.train(recipe.judge, _progress("judge", recipe.judge.steps, say))
     save(folder, stored, recipe.text_seed, referee)
     files.write_json(folder / RECORD, facts(folder, recipe, curve, exact, referee))
 
 
 def train_vae(recipe: Recipe, say: Say) -> tuple[AutoencoderKLWan, list[dict[str, float]]]:
-    """The trained VAE, and dB on the validation split by step."""
+    """The trained VAE, and dB on the first scans of the validation split by step."""
     curve: list[dict[str, float]] = []
+    scans = digits.members("validation")[: recipe.curve_scans]
     interval = max(1, recipe.vae.steps // recipe.curve_points)
     progress = _progress("vae", recipe.vae.steps, say)
 
     def report(step: int, loss: float, vae: AutoencoderKLWan) -> None:
         progress(step, loss)
         if step % interval == 0:
-            found = figures.of_vae(vae, "validation")
+            found = figures.of_vae(vae, scans)
             curve.append({"step": step, **{f"frames_{frames}": found[frames].db for frames in found}})
             say(f"vae {step}/{recipe.vae.steps} validation dB: {curve[-1]}")
 
@@ -90,15 +95,24 @@ def facts(
     """What foundation.json records: the recipe, the curve, and figures of the files just written."""
     stored = AutoencoderKLWan.from_pretrained(folder / "vae").eval()
     splits: tuple[digits.Split, ...] = ("validation", "test")
-    mean, std = gauge.statistics(stored)
+    scans = {split: digits.members(split)[: recipe.measured_scans] for split in splits}
+    mean, std = gauge.statistics(stored, _gauge_scans(recipe))
     return {
         "recipe": recipe.model_dump(mode="json"),
         "curve": curve,
-        "psnr": {split: _plain(figures.of_vae(stored, split)) for split in splits},
-        "psnr_before_rounding": {"validation": _plain(figures.of_vae(exact, "validation"))},
-        "raw_latents": {"mean": mean.tolist(), "std": std.tolist()},
+        "psnr": {split: _plain(figures.of_vae(stored, scans[split])) for split in splits},
+        "psnr_before_rounding": {"validation": _plain(figures.of_vae(exact, scans["validation"]))},
+        "raw_latents": {"mean": _decimals(mean), "std": _decimals(std)},
         "judge_accuracy": {split: round(judging.accuracy(referee, split), 4) for split in splits},
     }
+
+
+def _gauge_scans(recipe: Recipe) -> np.ndarray:
+    return digits.members("train")[: recipe.gauge_scans]
+
+
+def _decimals(values: torch.Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
 
 
 def _rounded_weights(vae: AutoencoderKLWan) -> list[torch.nn.Parameter]:

@@ -3,7 +3,7 @@
 Names:  pixels   float32 (B, 3, T, H, W) in [-1, 1]
         moments  posterior mean and log-variance as quant_conv gives them: (B, 2 * z_dim, T', H', W')
         tap      one time step of a causal kernel; the last one sees the present frame
-Source: AutoencoderKLWan of diffusers (Wan2.1 and 2.2); the recipe's reasons and curve are in docs/log/0001-foundation.md.
+Source: AutoencoderKLWan of diffusers (Wan2.1 and 2.2); the recipe's reasons and its curve: docs/log/0001-foundation.md.
 """
 
 import contextlib
@@ -18,8 +18,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor, nn
 from torch.nn import functional
 
-from frostline import digits, randomness
-from frostline import muon
+from frostline import digits, muon, randomness
 from frostline.records import Record
 
 # Wan2.1's published latents_mean and latents_std are the defaults of AutoencoderKLWan's configuration: they are taken
@@ -37,6 +36,9 @@ CONFIG = {
 }
 
 
+FRAMES = (1, 5, 9)  # the lengths it is trained on
+
+
 class Recipe(Record):
     """How the VAE is trained."""
 
@@ -45,7 +47,7 @@ class Recipe(Record):
     image_share: float = 0.5  # of the steps after the image phase
     image_phase: float = 0.2  # first part of the steps, images only
     long_every: int = 6  # every so many clips, one of 9 frames, else 5
-    batches: dict[int, int] = {1: 32, 5: 16, 9: 8}  # items by frames
+    batches: tuple[int, int, int] = (32, 16, 8)  # images, clips of 5 frames, clips of 9 in a step
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 20
@@ -74,7 +76,7 @@ def train(recipe: Recipe, report: Report) -> AutoencoderKLWan:
     """Train a VAE from nothing; the same recipe, threads and instruction set give the same bits."""
     vae = build(recipe.seed)
     optimisers = _optimisers(vae, recipe)
-    for step, frames in enumerate(_lengths(recipe)):
+    for step, frames in enumerate(lengths(recipe)):
         with skipping_padding(vae):
             loss = _loss(vae, batch(recipe, step, frames), recipe, step)
             loss.backward()
@@ -92,7 +94,7 @@ def batch(recipe: Recipe, step: int, frames: int) -> Tensor:
     """The pixels of one step: fresh placements of scans of the train split."""
     scans = digits.members("train")
     generator = np.random.default_rng((recipe.seed, step))
-    chosen = generator.choice(scans, recipe.batches[frames])
+    chosen = generator.choice(scans, recipe.batches[FRAMES.index(frames)])
     motions = generator.integers(len(digits.MOTIONS), size=len(chosen))
     return as_pixels(
         [
@@ -124,7 +126,7 @@ def skipping_padding(vae: AutoencoderKLWan) -> Iterator[None]:
 
 
 def _convolve(module: WanCausalConv3d, frames: Tensor, before: Tensor | None = None) -> Tensor:
-    """frames (B, C, T, H, W), before: the frames seen last, if any -> (B, C', T, H, W)."""
+    """A causal convolution of frames (B, C, T, H, W) after the frames seen before, if any -> (B, C', T, H, W)."""
     if before is not None or frames.shape[2] > 1 or module.stride[0] > 1:
         return WanCausalConv3d.forward(module, frames, before)
     margin = module.kernel_size[1] // 2
@@ -139,7 +141,7 @@ def _loss(vae: AutoencoderKLWan, pixels: Tensor, recipe: Recipe, step: int) -> T
     return (vae.decode(latents).sample - pixels).square().mean() + recipe.kl_weight * kl
 
 
-def _lengths(recipe: Recipe) -> Iterator[int]:
+def lengths(recipe: Recipe) -> Iterator[int]:
     """Frames of each step's clips: images first, then images and clips evenly interleaved."""
     clips = 0
     for step in range(recipe.steps):

@@ -21,7 +21,7 @@ def test_the_split_never_moves() -> None:
 
 def test_rendering_is_a_function_of_its_integers() -> None:
     first = digits.render(7, 3, 5, "left")
-    assert first.shape == (5, 32, 32, 3) and first.dtype == np.uint8
+    assert (first.shape, first.dtype) == ((5, 32, 32, 3), np.uint8)
     assert (first == digits.render(7, 3, 5, "left")).all()
     assert (first != digits.render(7, 4, 5, "left")).any()
     assert (digits.render(7, 3, 1, size=48).shape) == (1, 48, 48, 3)
