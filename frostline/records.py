@@ -38,11 +38,14 @@ def _line(problem: Any, values: Any, prefix: str) -> str:
         return f"missing key '{key}': add it"
     value = "" if isinstance(problem["input"], Mapping) else f" has the value {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"key '{key}'{value}: {message[:1].lower()}{message[1:]}"
+    subject = f"key '{key}'" if key else "its keys"
+    return f"{subject}{value}: {message[:1].lower()}{message[1:]}"
 
 
 def _keys(problem: Any, values: Any) -> list[int | str]:
     """The keys of a problem as the file has them; pydantic puts the kinds of a union among them."""
+    if not problem["loc"]:  # the record as a whole
+        return []
     *outer, last = problem["loc"]
     keys: list[int | str] = []
     for part in outer:

@@ -1,0 +1,150 @@
+"""Caches and trainings so small that a test of them takes a moment: real files, made-up latents."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frostline import contract, dataset, files, params, randomness, records, store, trainings, transformer
+from frostline.contract import LatentSpace
+from frostline.dataset import Dataset
+from frostline.engine import Job
+from frostline.objectives import flow_matching
+
+IMAGES, CLIPS = "1x16x16", "5x16x16"
+CAPTIONS = ("", "one", "two", "three")  # the null prompt first; a text has as many tokens as its place, and one more
+COUNTS = {IMAGES: {"train": 10, "validation": 3}, CLIPS: {"train": 5, "validation": 2}}
+SHAPE = params.ModelParams(layers=2, heads=1, head_dim=12, ffn_dim=16, patch_size=(1, 1, 1))
+
+
+def space(**changed: Any) -> LatentSpace:
+    """A latent space with four channels and texts of up to six tokens."""
+    facts: dict[str, Any] = {
+        "vae_digest": "a" * 32,
+        "z_dim": 4,
+        "latents_mean": (-0.5, 0.0, 0.5, 1.0),
+        "latents_std": (1.0, 2.0, 3.0, 0.5),
+        "spatial_stride": 8,
+        "temporal_stride": 4,
+        "stored_dtype": "float32",
+        "text_encoder_digest": "b" * 32,
+        "text_dim": 8,
+        "text_length": 6,
+    }
+    return LatentSpace(**{**facts, **changed})
+
+
+def raw(seed: int, bucket: str, count: int, latent_space: LatentSpace) -> torch.Tensor:
+    """Raw latents of one bucket; every row another."""
+    return randomness.normal((count, *latent_space.shape(store.bucket_of(bucket))), "tiny", seed, bucket)
+
+
+def texts(latent_space: LatentSpace) -> list[torch.Tensor]:
+    """Embeddings of CAPTIONS, unpadded."""
+    return [randomness.normal((n + 1, latent_space.text_dim), "text", n) for n in range(len(CAPTIONS))]
+
+
+def items(bucket: str, counts: Mapping[str, int]) -> list[store.Item]:
+    """Items of one bucket, with captions in turn."""
+    splits = [split for split, count in counts.items() for _ in range(count)]
+    return [_item(f"{bucket}-{n}", split, 1 + n % (len(CAPTIONS) - 1)) for n, split in enumerate(splits)]
+
+
+def _item(name: str, split: str, caption: int) -> store.Item:
+    return store.Item(
+        id=name,
+        item=name,
+        split=split,
+        start=0,
+        source_width=16,
+        source_height=16,
+        source_frames=5,
+        source_fps=0.0,
+        caption=CAPTIONS[caption],
+        attributes="{}",
+        text_id=f"text-{caption}",
+        text_offset=sum(range(caption + 1)),
+        text_length=caption + 1,
+    )
+
+
+def cache(folder: Path, *, seed: int = 0, latent_space: LatentSpace | None = None) -> Path:
+    """Write a source's cache of COUNTS."""
+    latent_space = latent_space or space()
+    for bucket, counts in COUNTS.items():
+        members = items(bucket, counts)
+        part = folder / "items" / bucket / "part-00000.parquet"
+        store.write_items(part, latent_space, members, raw(seed, bucket, len(members), latent_space))
+    ids = [f"text-{n}" for n in range(len(CAPTIONS))]
+    store.write_text(folder / "text" / "part-00000.parquet", latent_space, ids, texts(latent_space))
+    rows = {f"{bucket}/{split}": n for bucket, counts in COUNTS.items() for split, n in counts.items()}
+    facts = {"rows": rows, "prompts": {"two": [3, 3]}, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
+    store.seal(folder, latent_space, facts)
+    return folder
+
+
+def data(folder: Path) -> Dataset:
+    """One cache, indexed and opened."""
+    cache(folder / "latents" / "tiny")
+    files.write_json(folder / "latents.json", dataset.index(folder / "latents", ["tiny"]))
+    return Dataset(folder / "latents.json", folder / "latents")
+
+
+def train_params(**changed: Any) -> params.TrainParams:
+    """A training of six steps, as params.yaml would say it."""
+    values: dict[str, Any] = {
+        "model": SHAPE.model_dump(),
+        "steps": 6,
+        "stop_at": None,
+        "buckets": {IMAGES: {"share": 0.5, "batch": 4}, CLIPS: {"share": 0.5, "batch": 2}},
+        "draws": "logit_normal",
+        "shift": 3.0,
+        "caption_dropout": 0.3,
+        "optimizer": {
+            "muon_rate": 0.02,
+            "adamw_rate": 0.003,
+            "weight_decay": 0.01,
+            "warmup_steps": 2,
+            "schedule": "cosine",
+            "clip": 1.0,
+        },
+        "ema_decay": 0.9,
+        "vae_loss_weight": 0.0,
+        "kl_loss_weight": 0.0,
+        "validate_every": {"steps": 100},
+        "checkpoint_every": 100,
+        "seed": 0,
+        "sampling": {"sampler": "euler", "steps": 2, "shift": 3.0, "guidance": 2.0},
+    }
+    return records.parse(params.TrainParams, {**values, **changed}, origin="tests/tiny.py")
+
+
+def network(seed: int = 0) -> Any:
+    """A fresh transformer of the tiny space whose head is not zero, so that it says something."""
+    made = transformer.create(SHAPE, space(), seed=seed)
+    with torch.no_grad():
+        made.proj_out.weight.copy_(randomness.normal(tuple(made.proj_out.weight.shape), "head", seed) * 0.3)
+    return made
+
+
+def process(**changed: Any) -> contract.Process:
+    """What the tiny networks predict."""
+    facts: dict[str, Any] = {"shift": 3.0, "draws": "logit_normal", "patch_size": (1, 1, 1)}
+    return contract.Process(**{**facts, **changed})
+
+
+def job(folder: Path, rows: Dataset, **changed: Any) -> Job:
+    """A training by flow matching, ready to run with ``folder`` as its work folder."""
+    settings = train_params(**changed)
+    meaning = trainings.teacher_contract(settings, rows.space)
+    return Job(
+        name="train tiny",
+        network=transformer.create(settings.model, rows.space, seed=settings.seed),
+        objective=flow_matching.objective(trainings.process_of(meaning)),
+        dataset=rows,
+        params=settings,
+        contract=meaning,
+        identity={"contract": meaning.digest, "dataset": rows.digest},
+        work=folder,
+    )

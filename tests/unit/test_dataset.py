@@ -1,0 +1,113 @@
+import shutil
+
+import pytest
+import torch
+
+from frostline import dataset, files, latents, store
+from frostline.dataset import Dataset
+from frostline.errors import Refused, WrongUse
+from tests import tiny
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "latents"
+
+
+def indexed(root, *names):
+    files.write_json(root.parent / "latents.json", dataset.index(root, names))
+    return Dataset(root.parent / "latents.json", root)
+
+
+def test_sources_are_one_set_of_rows_in_the_order_of_their_names(root):
+    tiny.cache(root / "b", seed=1)
+    tiny.cache(root / "a", seed=0)
+    rows = indexed(root, "b", "a")
+    assert len(rows.items) == 40
+    first, second = (tiny.raw(seed, tiny.IMAGES, 13, tiny.space()) for seed in (0, 1))
+    images = rows.rows(tiny.IMAGES, "train")
+    assert len(images) == 20
+    assert torch.equal(rows.raw(images[:1]), first[:1])
+    assert torch.equal(rows.raw(images[10:11]), second[:1])
+
+
+def test_splits_are_kept_apart(root):
+    tiny.cache(root / "a")
+    rows = indexed(root, "a")
+    train, validation = (set(rows.rows(tiny.CLIPS, split)) for split in ("train", "validation"))
+    assert (len(train), len(validation)) == (5, 2)
+    assert not train & validation
+    with pytest.raises(WrongUse, match=rf"test.*{tiny.IMAGES}"):
+        rows.rows(tiny.CLIPS, "test")
+
+
+def test_a_batch_is_normalised_padded_and_loses_the_captions_it_must(root):
+    tiny.cache(root / "a")
+    rows = indexed(root, "a")
+    numbers = rows.rows(tiny.IMAGES, "train")[:2]
+    batch = rows.batch(numbers, [False, True])
+    expected = latents.normalise(tiny.raw(0, tiny.IMAGES, 13, tiny.space())[:2], tiny.space())
+    texts = tiny.texts(tiny.space())
+    assert torch.equal(batch.clean, expected)
+    assert torch.equal(batch.text, latents.pad([texts[1], texts[0]], 6))
+    assert batch.dropped.tolist() == [False, True]
+    assert torch.equal(rows.null(), latents.pad([texts[0]], 6))
+    assert torch.equal(rows.prompts()["two"], latents.pad([texts[2]], 6))
+
+
+def test_mixed_latent_spaces_are_refused_naming_the_field(root):
+    tiny.cache(root / "a")
+    tiny.cache(root / "b", latent_space=tiny.space(vae_digest="c" * 32))
+    with pytest.raises(Refused, match=r"vae_digest.*cache a.*cache b"):
+        dataset.index(root, ["a", "b"])
+
+
+def test_a_folder_that_no_source_names_is_refused(root):
+    tiny.cache(root / "a")
+    (root / "older").mkdir()
+    (root / ".gitignore").touch()
+    with pytest.raises(WrongUse, match="older"):
+        dataset.index(root, ["a"])
+
+
+def test_no_sources_and_a_missing_cache_are_wrong_use(root):
+    with pytest.raises(WrongUse, match="no source"):
+        dataset.index(root, [])
+    root.mkdir()
+    with pytest.raises(WrongUse, match="no such file"):
+        dataset.index(root, ["a"])
+
+
+def test_the_index_names_its_data_by_digest(root):
+    tiny.cache(root / "a")
+    first = dataset.index(root, ["a"])
+    assert first == dataset.index(root, ["a"])
+    shutil.rmtree(root / "a")
+    tiny.cache(root / "a", seed=5)
+    assert dataset.index(root, ["a"])["digest"] != first["digest"]
+
+
+def test_a_cache_that_was_not_indexed_is_refused(root):
+    tiny.cache(root / "a")
+    indexed(root, "a")
+    shutil.rmtree(root / "a")
+    tiny.cache(root / "a", seed=5)
+    with pytest.raises(Refused, match="not the one that was indexed"):
+        Dataset(root.parent / "latents.json", root)
+
+
+def test_a_cache_of_another_vae_under_the_same_index_is_refused_naming_the_field(root):
+    tiny.cache(root / "a")
+    indexed(root, "a")
+    shutil.rmtree(root / "a")
+    tiny.cache(root / "a", latent_space=tiny.space(vae_digest="c" * 32))
+    with pytest.raises(Refused, match=r"(?s)vae_digest.*dvc repro"):
+        Dataset(root.parent / "latents.json", root)
+
+
+def test_an_absent_manifest_is_named(root):
+    tiny.cache(root / "a")
+    indexed(root, "a")
+    (root / "a" / store.MANIFEST).unlink()
+    with pytest.raises(WrongUse, match="manifest.json: no such file"):
+        Dataset(root.parent / "latents.json", root)

@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from frostline import files
+from frostline.errors import WrongUse
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "file.json"
+    files.write_json(path, {"b": 1, "a": [2]})
+    with pytest.raises(RuntimeError, match="power"), files.replacing(path) as beside:
+        beside.write_text("half of the new")
+        raise RuntimeError("power")
+    assert json.loads(path.read_text()) == {"a": [2], "b": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_values_are_equal_bytes(tmp_path):
+    files.write_json(tmp_path / "one", {"b": 1, "a": "ü"})
+    files.write_json(tmp_path / "two", {"a": "ü", "b": 1})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with files.new_folder(tmp_path / "out") as beside:
+        (beside / "new").touch()
+        assert (tmp_path / "out" / "old").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(RuntimeError, match="power"), files.new_folder(tmp_path / "out") as beside:
+        (beside / "new").touch()
+        raise RuntimeError("power")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no such file"), (b"{", "not a JSON"), (b"\xff", "not a JSON")])
+def test_a_json_file_that_cannot_be_read_is_named(tmp_path, content, says):
+    path = tmp_path / "facts.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WrongUse, match=says) as caught:
+        files.read_json(path)
+    assert str(path) in str(caught.value)

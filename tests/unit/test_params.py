@@ -1,0 +1,110 @@
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from frostline import params, records
+from frostline.errors import WrongUse
+
+DEFAULT = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def values():
+    return copy.deepcopy(yaml.safe_load(DEFAULT.read_text()))
+
+
+def refusal(tmp_path, values):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(WrongUse) as caught:
+        params.load(tmp_path / "params.yaml")
+    return str(caught.value)
+
+
+def test_the_project_s_own_params_load():
+    loaded = params.load(DEFAULT)
+    assert loaded.run("teacher").vae_loss_weight == 0.0
+    assert loaded.student("guided").teacher == "models/teacher"
+
+
+def test_an_unknown_key_is_named(tmp_path, values):
+    values["train"]["runs"]["teacher"]["optimizer"]["muon_rat"] = 0.1
+    said = refusal(tmp_path, values)
+    assert "unknown key 'train.runs.teacher.optimizer.muon_rat'" in said
+    assert "params.yaml" in said
+
+
+def test_a_missing_key_is_named(tmp_path, values):
+    del values["students"]["guided"]["guidance"]
+    assert "missing key 'students.guided.guidance'" in refusal(tmp_path, values)
+
+
+@pytest.mark.parametrize("wrong", ["1000", 1000.5, True, -3, None])
+def test_a_mistyped_key_is_named_with_its_value(tmp_path, values, wrong):
+    values["train"]["runs"]["teacher"]["steps"] = wrong
+    said = refusal(tmp_path, values)
+    assert "key 'train.runs.teacher.steps'" in said
+    assert repr(wrong) in said
+
+
+def test_all_wrong_keys_are_named_at_once(tmp_path, values):
+    values["cache"]["encode_batch"] = 0
+    values["evaluate"]["sed"] = 1
+    said = refusal(tmp_path, values)
+    assert "cache.encode_batch" in said
+    assert "evaluate.sed" in said
+
+
+@pytest.mark.parametrize("section", [("train", "runs", "teacher"), ("students", "guided")])
+@pytest.mark.parametrize("name", ["vae_loss_weight", "kl_loss_weight"])
+def test_a_loss_on_the_frozen_vae_is_refused_with_the_reason(tmp_path, values, section, name):
+    place = values
+    for key in section:
+        place = place[key]
+    place[name] = 0.1
+    said = refusal(tmp_path, values)
+    for words in (".".join(section), f"{name} must be 0.0", "the VAE is frozen and its latents are cached"):
+        assert words in said
+
+
+def test_an_interval_is_in_steps_or_in_epochs():
+    assert records.parse(params.Every, {"steps": 30}, origin="x").in_steps(7) == 30
+    assert records.parse(params.Every, {"epochs": 3}, origin="x").in_steps(7) == 21
+    for wrong in ({}, {"steps": 1, "epochs": 1}):
+        with pytest.raises(WrongUse, match="x: its keys.*either steps or epochs"):
+            records.parse(params.Every, wrong, origin="x")
+    with pytest.raises(WrongUse, match="steps"):
+        records.parse(params.Every, {"steps": 0}, origin="x")
+
+
+def test_frames_that_the_vae_would_cut_are_refused(tmp_path, values):
+    values["sources"]["digits"]["draws"][1]["frames"] = 6
+    said = refusal(tmp_path, values)
+    assert "sources.digits.draws.1.frames" in said
+    assert "5 or 9, not 6" in said
+
+
+def test_an_unknown_name_says_which_there_are():
+    loaded = params.load(DEFAULT)
+    for ask, has in ((loaded.source, "digits"), (loaded.run, "teacher"), (loaded.student, "guided")):
+        with pytest.raises(WrongUse, match=has):
+            ask("nobody")
+
+
+def test_a_folder_of_an_older_run_is_not_taken_for_a_model(tmp_path):
+    (tmp_path / "teacher").mkdir()
+    loaded = params.load(DEFAULT)
+    assert [path.name for path in loaded.models(tmp_path)] == ["teacher", "guided"]
+    (tmp_path / "older").mkdir()
+    with pytest.raises(WrongUse, match="older"):
+        loaded.models(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "says"), [(None, "no such file"), ("a: [", "not YAML"), ("", "holds no sections")])
+def test_a_file_that_holds_no_params_is_named(tmp_path, text, says):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(WrongUse, match=says):
+        params.load(path)
