@@ -29,9 +29,13 @@ class Batch:
 def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
     """What ``data/latents.json`` says of the caches of the named sources below a folder.
 
-    Raises WrongUse for a folder that no source names, Refused if their latent spaces differ.
+    Raises WrongUse for no sources and for a folder that no source names, Refused if their latent spaces differ.
     """
     root = Path(folder)
+    if not names or not root.is_dir():
+        raise WrongUse(
+            f"{root}: no source is cached; name at least one under `sources` in params.yaml, run `dvc repro`"
+        )
     unknown = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name not in names)
     if unknown:
         raise WrongUse(
@@ -113,9 +117,8 @@ class Dataset:
 
 
 def _open(folder: Path, facts: Mapping[str, Any], space: LatentSpace) -> store.Latents:
-    found = digests.of_file(folder / store.MANIFEST)
-    if found != facts["manifest"]:
+    theirs = _space(files.read_json(folder / store.MANIFEST), folder)
+    contracts.require_same(space, theirs, ours_is="the index", theirs_is=str(folder), remedy=REMEDY)
+    if digests.of_file(folder / store.MANIFEST) != facts["manifest"]:
         raise Refused(f"{folder}: its manifest is not the one that was indexed; run `dvc repro index`")
-    source = store.Latents(folder)
-    contracts.require_same(space, source.space, ours_is="the index", theirs_is=str(folder), remedy=REMEDY)
-    return source
+    return store.Latents(folder)
