@@ -15,6 +15,7 @@ from frostline.records import Record
 
 FILE = "contract.json"
 METADATA = "frostline.contract"
+TIMESTEP_SCALE = 1000.0  # of Wan: a network takes 1000 * sigma
 
 
 class LatentSpace(Record):
@@ -61,7 +62,7 @@ class Process(Record):
     path: Literal["flow_matching"] = "flow_matching"  # noised = (1 - sigma) * clean + sigma * noise
     prediction: Literal["velocity"] = "velocity"  # noise - clean
     sigma_convention: Literal["1 is noise"] = "1 is noise"
-    timestep_scale: float = 1000.0  # the network takes timestep_scale * sigma
+    timestep_scale: float = TIMESTEP_SCALE  # the network takes timestep_scale * sigma
     shift: float  # of the training's sigma distribution
     draws: Literal["logit_normal", "uniform"]
     patch_size: tuple[int, int, int]

@@ -21,6 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from frostline import contract
 from frostline.errors import WrongUse
 
 VelocityFn = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +30,7 @@ VelocityFn = Callable[[Tensor, Tensor], Tensor]
 FlowMapFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(noised (B, ...), sigma (B,), end sigma (B,)) -> mean velocity between the two (B, ...)"""
 
-TIMESTEP_SCALE = 1000.0
+TIMESTEP_SCALE = contract.TIMESTEP_SCALE
 
 
 def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
