@@ -1,0 +1,149 @@
+"""register: every gate alone stops it and names itself; nothing is registered then; twice is once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from frostline import files, gates, models, params
+from frostline.errors import Refused
+from stages import register
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and its dependencies' own
+
+PROJECT = Path(__file__).resolve().parents[2]
+NUMBERS = {"1x32x32": {"accuracy": 0.99, "n": 70}, "5x32x32": {"accuracy": 0.97, "direction": 0.98, "n": 30}}
+FLOORS = params.GateParams(minimum_accuracy=0.9, minimum_direction=0.9)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, make_model):
+    """A folder with a finished teacher and student, their reports and params, and an empty registry."""
+    root = tmp_path_factory.mktemp("project")
+    for seed, (name, changes) in enumerate({"teacher": {}, "guided": {"guidance_form": "folded"}}.items()):
+        folder = make_model(root / "models" / name, seed=seed, sampling=changes)
+        (folder / "curve.tsv").write_text("step\tloss\n5\t1.5\n10\t0.5\n")
+        (folder / "validation.tsv").write_text("step\t1x32x32\n10\t0.75\n")
+    write_reports(root)
+    (root / "params.yaml").write_text((PROJECT / "params.yaml").read_text())
+    return root
+
+
+def write_reports(root):
+    evaluated = {}
+    for folder in sorted((root / "models").iterdir()):
+        contract, _, training = models.facts(folder)
+        evaluated[folder.name] = {"weights_digest": training.weights_digest, "contract_digest": contract.digest}
+    files.write_json(root / "evaluation" / "evaluated.json", evaluated)
+    files.write_json(root / "evaluation" / "metrics.json", dict.fromkeys(evaluated, NUMBERS))
+    files.write_json(root / "preflight.json", {"passed": True, "failed": [], "findings": {}})
+
+
+def arguments(*extra):
+    reports = ["--evaluation", "evaluation", "--preflight", "preflight.json", "--report", "registration.json"]
+    return ["--models", "models", "--registry", "mlruns", *reports, *extra]
+
+
+@pytest.fixture
+def run_here(project, monkeypatch, capsys):
+    """Runs the stage in this process, which knows MLflow already; returns what it printed."""
+    monkeypatch.chdir(project)
+
+    def run(*extra):
+        monkeypatch.setattr(sys, "argv", ["register", *arguments(*extra)])
+        register.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def evidence(folder, **changes):
+    contract, _, training = models.facts(folder)
+    good = gates.Evidence(
+        folder=folder,
+        training=training,
+        contract_digest=contract.digest,
+        evaluated_weights=training.weights_digest,
+        evaluated_contract=contract.digest,
+        preflight=True,
+        preflight_failed=(),
+        numbers=NUMBERS,
+    )
+    return good.model_copy(update=changes)
+
+
+def test_a_good_model_passes_every_gate(tiny_model):
+    verdicts = gates.judge(evidence(tiny_model), FLOORS)
+    assert [(verdict.gate, verdict.says) for verdict in verdicts] == [
+        (name, "passed") for name in ("complete", "evaluated", "preflight", "accuracy", "direction")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gate", "changes", "says"),
+    [
+        ("evaluated", {"evaluated_weights": None}, "dvc repro evaluate"),
+        ("evaluated", {"evaluated_weights": "0" * 32}, "weights 0000"),
+        ("evaluated", {"evaluated_contract": "0" * 32}, "contract 0000"),
+        ("preflight", {"preflight": False, "preflight_failed": ("D08",)}, "D08"),
+        ("accuracy", {"numbers": {**NUMBERS, "1x32x32": {"accuracy": 0.89}}}, "0.89 of 1x32x32"),
+        ("accuracy", {"numbers": {**NUMBERS, "1x32x32": {"accuracy": float("nan")}}}, "nan of 1x32x32"),
+        ("direction", {"numbers": {"5x32x32": {"accuracy": 1.0, "direction": 0.5}}}, "0.5 of 5x32x32"),
+    ],
+)
+def test_each_gate_fails_alone(tiny_model, gate, changes, says):
+    failed = [verdict for verdict in gates.judge(evidence(tiny_model, **changes), FLOORS) if verdict.failed]
+    assert [verdict.gate for verdict in failed] == [gate]
+    assert says in failed[0].says
+
+
+def test_an_unfinished_model_fails_complete_alone(make_model, tmp_path):
+    folder = make_model(tmp_path / "early", steps_planned=600, steps_done=79)
+    failed = [verdict for verdict in gates.judge(evidence(folder), FLOORS) if verdict.failed]
+    assert [(verdict.gate, "79 of 600 steps" in verdict.says) for verdict in failed] == [("complete", True)]
+
+
+def test_a_gate_that_could_not_be_judged_does_not_read_as_passed(tiny_model):
+    verdicts = {verdict.gate: verdict for verdict in gates.judge(evidence(tiny_model, numbers={}), FLOORS)}
+    assert verdicts["accuracy"].says.startswith("not applicable")
+
+
+def test_a_failed_gate_is_exit_1_names_itself_and_leaves_nothing(project):
+    files.write_json(project / "preflight.json", {"passed": False, "failed": ["D11"], "findings": {}})
+    command = [sys.executable, "-m", "stages.register", *arguments()]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    refused = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    write_reports(project)
+    assert refused.returncode == 1
+    assert "models/guided: gate 'preflight' failed" in refused.stderr
+    assert "D11" in refused.stderr
+    assert not (project / "registration.json").exists()
+    assert not (project / "mlruns").exists()
+
+
+def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here):
+    assert run_here().count(": registered as") == 2
+    report = (project / "registration.json").read_bytes()
+    assert run_here().count("already there") == 2
+    assert (project / "registration.json").read_bytes() == report
+
+    from frostline import tracking
+
+    store = tracking.open_store(project / "mlruns")
+    version = tracking.lookup(store, "models:/frostline-guided@candidate")
+    values = json.loads(report)["frostline-guided"]
+    assert values["tags"]["weights_digest"] == models.facts(project / "models" / "guided")[2].weights_digest
+    assert values["tags"].items() <= tracking.tags(version).items()
+    assert "git_commit" in tracking.tags(version)
+    assert not [unstable for unstable in (str(version.run_id), "git_commit") if unstable in report.decode()]
+    logged = store.client.get_run(str(version.run_id)).data
+    assert logged.metrics["5x32x32/direction"] == 0.98
+    assert (logged.metrics["loss"], logged.metrics["validation/1x32x32"]) == (0.5, 0.75)
+    assert logged.params["contract.sampling.guidance_form"] == "folded"
+
+    run_here("--check")
+    with pytest.raises(Refused, match="dvc repro --force --single-item register"):
+        run_here("--check", "--registry", "emptied")
