@@ -109,5 +109,5 @@ def test_an_absent_manifest_is_named(root):
     tiny.cache(root / "a")
     indexed(root, "a")
     (root / "a" / store.MANIFEST).unlink()
-    with pytest.raises(WrongUse, match="manifest.json: no such file"):
+    with pytest.raises(WrongUse, match=r"manifest\.json: no such file"):
         Dataset(root.parent / "latents.json", root)

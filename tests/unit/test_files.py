@@ -6,12 +6,27 @@ from frostline import files
 from frostline.errors import WrongUse
 
 
+class PowerCut(Exception):
+    """What stops a writer in the middle."""
+
+
+def write_half(path):
+    with files.replacing(path) as beside:
+        beside.write_text("half of the new")
+        raise PowerCut
+
+
+def fill_half(path):
+    with files.new_folder(path) as beside:
+        (beside / "new").touch()
+        raise PowerCut
+
+
 def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "file.json"
     files.write_json(path, {"b": 1, "a": [2]})
-    with pytest.raises(RuntimeError, match="power"), files.replacing(path) as beside:
-        beside.write_text("half of the new")
-        raise RuntimeError("power")
+    with pytest.raises(PowerCut):
+        write_half(path)
     assert json.loads(path.read_text()) == {"a": [2], "b": 1}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -36,9 +51,8 @@ def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path):
 def test_a_failed_folder_leaves_the_old_one(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
-    with pytest.raises(RuntimeError, match="power"), files.new_folder(tmp_path / "out") as beside:
-        (beside / "new").touch()
-        raise RuntimeError("power")
+    with pytest.raises(PowerCut):
+        fill_half(tmp_path / "out")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
 
 

@@ -72,7 +72,7 @@ def test_an_interval_is_in_steps_or_in_epochs():
     assert records.parse(params.Every, {"steps": 30}, origin="x").in_steps(7) == 30
     assert records.parse(params.Every, {"epochs": 3}, origin="x").in_steps(7) == 21
     for wrong in ({}, {"steps": 1, "epochs": 1}):
-        with pytest.raises(WrongUse, match="x: its keys.*either steps or epochs"):
+        with pytest.raises(WrongUse, match=r"x: its keys.*either steps or epochs"):
             records.parse(params.Every, wrong, origin="x")
     with pytest.raises(WrongUse, match="steps"):
         records.parse(params.Every, {"steps": 0}, origin="x")

@@ -109,7 +109,7 @@ def test_a_signal_is_a_question_answered_between_steps():
         preemption = workspace.Preemption()
         preemption.stop_if_asked("nowhere")
         os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Preempted, match="here.*again") as caught:
+        with pytest.raises(Preempted, match=r"here.*again") as caught:
             preemption.stop_if_asked("here")
         assert caught.value.exit_code == 75
     finally:

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from frostline import path, randomness, transformer
+from frostline.dataset import Batch
+from frostline.objectives import velocity_matching
+from tests import tiny
+
+EVERYWHERE = (0.0, 1.0)
+CLEAN, NOISE = (randomness.normal((3, 4, 1, 2, 2), name) for name in ("clean", "noise"))
+NULL = randomness.normal((1, 6, 8), "null")
+SIGMA = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return tiny.network().requires_grad_(False)
+
+
+def batch(dropped=(False, False, False)):
+    """Three captions; those of dropped rows are replaced, as the dataset does."""
+    gone = torch.tensor(dropped)
+    text = torch.where(gone.view(-1, 1, 1), NULL, randomness.normal((3, 6, 8), "text"))
+    return Batch(rows=(0, 1, 2), clean=CLEAN, text=text, dropped=gone)
+
+
+def velocities(teacher, given):
+    """v_0 and v_c of the teacher."""
+    noised = path.noised(CLEAN, NOISE, SIGMA)
+    texts = (NULL.expand_as(given.text), given.text)
+    return [transformer.velocity_fn(teacher, text, tiny.process())(noised, SIGMA) for text in texts]
+
+
+def target(teacher, given, scale, interval):
+    noised = path.noised(CLEAN, NOISE, SIGMA)
+    return velocity_matching.guided_target(tiny.process(), teacher, given, NULL, noised, SIGMA, scale, interval)
+
+
+def test_the_target_is_the_guided_velocity(teacher):
+    v_0, v_c = velocities(teacher, batch())
+    assert (v_c - v_0).abs().max() > 0.01
+    torch.testing.assert_close(target(teacher, batch(), 2.0, EVERYWHERE), 2 * v_c - v_0)
+
+
+def test_scale_one_is_the_prompt_alone(teacher):
+    _, v_c = velocities(teacher, batch())
+    torch.testing.assert_close(target(teacher, batch(), 1.0, EVERYWHERE), v_c)
+
+
+def test_rows_without_a_caption_keep_the_null_prompt_s_velocity(teacher):
+    given = batch(dropped=(False, True, False))
+    v_0, v_c = velocities(teacher, given)
+    found = target(teacher, given, 3.0, EVERYWHERE)
+    torch.testing.assert_close(found[1], v_0[1])
+    torch.testing.assert_close(found[0], 3 * v_c[0] - 2 * v_0[0])
+
+
+def test_outside_the_interval_there_is_no_guidance(teacher):
+    v_0, v_c = velocities(teacher, batch())
+    found = target(teacher, batch(), 2.0, (0.3, 0.8))
+    torch.testing.assert_close(found[[0, 2]], v_c[[0, 2]])
+    torch.testing.assert_close(found[1], 2 * v_c[1] - v_0[1])
+
+
+def test_the_teacher_itself_has_no_loss_at_scale_one_and_some_at_two(teacher):
+    losses = {}
+    for scale in (1.0, 2.0):
+        objective = velocity_matching.objective(
+            tiny.process(), teacher=teacher, null=NULL, scale=scale, interval=EVERYWHERE
+        )
+        losses[scale] = objective(teacher, batch(), NOISE, SIGMA)
+    assert losses[1.0].max() < 1e-10
+    assert losses[2.0].min() > 1e-4
+    v_0, v_c = velocities(teacher, batch())
+    torch.testing.assert_close(losses[2.0], (v_c - v_0).square().flatten(1).mean(1))
+
+
+def test_gradients_reach_the_student_and_never_the_teacher():
+    teacher, student = tiny.network(0), tiny.network(1)
+    objective = velocity_matching.objective(tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE)
+    objective(student, batch(), NOISE, SIGMA).mean().backward()
+    assert all(p.grad is not None for p in student.parameters())
+    assert all(p.grad is None for p in teacher.parameters())

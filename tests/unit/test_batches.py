@@ -1,0 +1,91 @@
+import collections
+
+import pytest
+
+from frostline import records
+from frostline.batches import Batches
+from frostline.errors import WrongUse
+from frostline.params import BucketShare
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return tiny.data(tmp_path_factory.mktemp("batches"))
+
+
+def batches(rows, *, images=4, clips=2, share=0.5, steps=120, dropout=0.5, seed=0):
+    buckets = {
+        tiny.IMAGES: records.parse(BucketShare, {"share": share, "batch": images}, origin="x"),
+        tiny.CLIPS: records.parse(BucketShare, {"share": 1 - share, "batch": clips}, origin="x"),
+    }
+    return Batches(rows, buckets=buckets, steps=steps, dropout=dropout, seed=seed)
+
+
+def test_a_step_s_rows_depend_on_the_step_alone(rows):
+    forward, backward = batches(rows), batches(rows)
+    straight = [forward.draws(step) for step in range(60)]
+    assert [backward.draws(step) for step in reversed(range(60))] == straight[::-1]
+    assert [batches(rows, seed=1).draws(step) for step in range(60)] != straight
+
+
+def test_every_row_is_seen_once_in_an_epoch_and_orders_differ(rows):
+    made = batches(rows)
+    seen = collections.defaultdict(list)
+    for step in range(60):
+        for draw in made.draws(step):
+            seen[made.bucket(step), draw.epoch].append(draw.row)
+    images, later = seen[tiny.IMAGES, 0], seen[tiny.IMAGES, 1]
+    assert sorted(images) == sorted(later) == rows.rows(tiny.IMAGES, "train")
+    assert images != later
+    assert sorted(seen[tiny.CLIPS, 3]) == rows.rows(tiny.CLIPS, "train")
+
+
+def test_no_batch_is_short_and_each_is_of_one_bucket(rows):
+    made = batches(rows, images=3)
+    for step in range(40):
+        draws = made.draws(step)
+        bucket = made.bucket(step)
+        assert len(draws) == {tiny.IMAGES: 3, tiny.CLIPS: 2}[bucket]
+        assert {rows.buckets[draw.row] for draw in draws} == {bucket}
+
+
+def test_a_batch_may_be_larger_than_the_data(rows):
+    draws = batches(rows, clips=12).draws(1)
+    assert sorted({draw.epoch for draw in draws}) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_buckets_take_turns_by_their_shares_evenly(rows, share):
+    made = batches(rows, share=share)
+    for end in range(1, 121):
+        images = sum(made.bucket(step) == tiny.IMAGES for step in range(end))
+        assert abs(images - share * end) <= 1
+
+
+def test_captions_are_dropped_as_often_as_asked_and_anew_in_each_epoch(rows):
+    made = batches(rows, dropout=0.3)
+    dropped = collections.defaultdict(dict)
+    for step in range(120):
+        batch = made.at(step)
+        for draw, gone in zip(made.draws(step), batch.dropped.tolist(), strict=True):
+            dropped[draw.epoch][draw.row] = gone
+    everything = [gone for epoch in dropped.values() for gone in epoch.values()]
+    assert abs(sum(everything) / len(everything) - 0.3) < 0.08
+    assert {row: dropped[0][row] for row in dropped[1]} != dropped[1]
+
+
+@pytest.mark.parametrize(("dropout", "expected"), [(0.0, {False}), (1.0, {True})])
+def test_no_dropout_and_nothing_but(rows, dropout, expected):
+    assert set(batches(rows, dropout=dropout).at(0).dropped.tolist()) == expected
+
+
+def test_an_epoch_is_as_many_steps_as_the_rows_need(rows):
+    assert batches(rows).steps_per_epoch == 5  # 15 rows, 3 rows a step on average
+
+
+def test_a_bucket_without_rows_is_wrong_use(rows):
+    share = records.parse(BucketShare, {"share": 1.0, "batch": 1}, origin="x")
+    for buckets, says in (({"9x16x16": share}, "9x16x16"), ({}, "buckets is empty")):
+        with pytest.raises(WrongUse, match=says):
+            Batches(rows, buckets=buckets, steps=1, dropout=0.0, seed=0)

@@ -1,0 +1,77 @@
+import pytest
+import safetensors.torch
+import torch
+
+from frostline import contract, files, models
+from frostline.errors import Refused, WrongUse
+from tests import tiny
+
+WHOLE = contract.Contract(latent_space=tiny.space(), process=tiny.process())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    base = models.Base(path="base", vae_digest="a" * 32, text_encoder_digest="b" * 32)
+    training = {
+        "stage": "train@tiny",
+        "steps_planned": 6,
+        "steps_done": 6,
+        "parameters": {"trainable": 1, "frozen_vae": 2, "frozen_text": 3, "total": 6},
+        "dataset_digest": "d" * 32,
+        "ema_decay": 0.9,
+        "objective": "flow_matching",
+        "teacher_digest": None,
+        "tensor_sources": None,
+    }
+    with files.new_folder(tmp_path / "model") as beside:
+        models.save(beside, tiny.network(), WHOLE, base, training)
+    return tmp_path / "model"
+
+
+def test_what_was_saved_is_what_is_loaded(folder):
+    model = models.load(folder)
+    weights = tiny.network().state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.transformer.state_dict().items())
+    assert model.contract == WHOLE
+    assert model.base.path == "base"
+    assert model.training.complete
+    assert not model.transformer.training
+
+
+def test_a_flipped_bit_in_the_weights_is_refused(folder):
+    path = folder / models.WEIGHTS
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Refused, match=r"digest.*training\.json"):
+        models.load(folder)
+
+
+def test_a_contract_that_is_not_the_weights_own_is_refused(folder):
+    contract.save(contract.Contract(latent_space=tiny.space(), process=tiny.process(shift=9.0)), folder)
+    with pytest.raises(Refused, match="the contract inside the weights is not the one"):
+        models.load(folder)
+
+
+def test_weights_without_a_contract_are_refused(folder):
+    path = folder / models.WEIGHTS
+    safetensors.torch.save_file(tiny.network().state_dict(), path)
+    training = files.read_json(folder / "training.json")
+    from frostline import digests
+
+    files.write_json(folder / "training.json", {**training, "weights_digest": digests.of_file(path)})
+    with pytest.raises(Refused, match="the contract inside the weights"):
+        models.load(folder)
+
+
+def test_a_folder_that_is_not_there_and_a_file_that_is_missing_are_named(folder):
+    with pytest.raises(WrongUse, match="no such model folder"):
+        models.load(folder.parent / "other")
+    (folder / "base.json").unlink()
+    with pytest.raises(WrongUse, match=r"base\.json: no such file"):
+        models.load(folder)
+
+
+def test_a_model_without_a_sampling_part_may_not_be_sampled(folder):
+    with pytest.raises(Refused, match="no process or sampling part"):
+        models.load(folder).sampled()
