@@ -33,9 +33,7 @@ def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
     """
     root = Path(folder)
     if not names or not root.is_dir():
-        raise WrongUse(
-            f"{root}: no source is cached; name at least one under `sources` in params.yaml, run `dvc repro`"
-        )
+        raise WrongUse(f"{root}: no source is cached; name one under `sources` in params.yaml and run `dvc repro`")
     unknown = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name not in names)
     if unknown:
         raise WrongUse(

@@ -7,21 +7,24 @@ the start must be forgotten: Karras et al., arXiv:2312.02696, section 3.1.
 """
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+N = TypeVar("N", bound=nn.Module)
 
-class Average:
+
+class Average(Generic[N]):
     """Holds a copy of a network whose parameters follow the original's."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: N, decay: float) -> None:
         """``decay`` is the final one; 0 follows at once."""
         self.decay = decay
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.network: N = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def follow(self, network: nn.Module, step: int) -> None:
+    def follow(self, network: N, step: int) -> None:
         """Move towards the network's weights after optimiser step number ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)

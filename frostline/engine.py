@@ -95,13 +95,13 @@ def run(job: Job) -> Outcome:
 
         loss = job.objective(network, batch, noise, sigma).mean()
         if not torch.isfinite(loss):
-            raise FrostlineError(_not_finite(job, step, batch.rows, float(loss)))
+            raise FrostlineError(_not_finite(job, step, batch.rows, loss.item()))
         loss.backward()
         optimizer.step(step)
         average.follow(network, step)
 
         progress.step += 1
-        progress.losses.append(float(loss))
+        progress.losses.append(loss.item())
         bar.update()
         if progress.step % stretch == 0 or progress.step == end:
             progress.curve.append({"step": progress.step, "loss": _mean(progress.losses)})
@@ -160,7 +160,13 @@ def _process(job: Job) -> contract.Process:
     return job.contract.process
 
 
-def _save(job: Job, network: WanTransformer3DModel, average: Average, optimizer: Optimizer, progress: Progress) -> None:
+def _save(
+    job: Job,
+    network: WanTransformer3DModel,
+    average: Average[WanTransformer3DModel],
+    optimizer: Optimizer,
+    progress: Progress,
+) -> None:
     groups = {
         "network": network.state_dict(),
         "average": average.network.state_dict(),
@@ -171,7 +177,9 @@ def _save(job: Job, network: WanTransformer3DModel, average: Average, optimizer:
     checkpoints.save(job.work, progress.step, tensors, {**state, "validation": progress.validation})
 
 
-def _resume(job: Job, network: WanTransformer3DModel, average: Average, optimizer: Optimizer) -> Progress:
+def _resume(
+    job: Job, network: WanTransformer3DModel, average: Average[WanTransformer3DModel], optimizer: Optimizer
+) -> Progress:
     found = checkpoints.latest(job.work, job.identity)
     if found is None:
         return Progress()

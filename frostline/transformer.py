@@ -10,7 +10,7 @@ published code (Xavier matrices, normal(0.02) embedders, a zero head).
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -61,11 +61,11 @@ def from_layers(teacher: WanTransformer3DModel, layers: Sequence[int]) -> tuple[
     Returns it with the teacher's tensor that each of its tensors came from.
     Raises WrongUse for a layer the teacher does not have.
     """
-    depth = teacher.config.num_layers
+    depth = teacher.config["num_layers"]
     wrong = [layer for layer in layers if not 0 <= layer < depth]
     if wrong or not layers:
         raise WrongUse(f"layers {list(layers)}: the teacher has layers 0 to {depth - 1}; name at least one of these")
-    student = WanTransformer3DModel.from_config({**teacher.config, "num_layers": len(layers)})
+    student = _blank({**teacher.config, "num_layers": len(layers)})
     weights = teacher.state_dict()
     sources = {name: _source(name, layers) for name in student.state_dict()}
     student.load_state_dict({name: weights[source] for name, source in sources.items()}, strict=True)
@@ -103,6 +103,12 @@ def parameters(model: nn.Module) -> dict[str, int]:
 
 def from_state(config: dict[str, Any], weights: dict[str, Tensor]) -> WanTransformer3DModel:
     """A transformer of a configuration with exactly these weights; torch raises on a missing or unexpected tensor."""
-    model = WanTransformer3DModel.from_config(config)
+    model = _blank(config)
     model.load_state_dict(weights, strict=True, assign=True)
     return model
+
+
+def _blank(config: dict[str, Any]) -> WanTransformer3DModel:
+    """A transformer whose weights will be replaced; what it drew for them does not move the global random state."""
+    with torch.random.fork_rng(devices=[]):
+        return cast(WanTransformer3DModel, WanTransformer3DModel.from_config(config))
