@@ -23,7 +23,6 @@ from prefect.states import Cancelled, Completed
 
 from flows import graph, process, verify
 
-TAIL = 40  # lines of a failed stage that its error repeats
 PREEMPTIONS = 20  # times a stage may say "preempted, run me again" before that counts as a failure
 PREEMPTED = re.compile(r"exited with 75\b")  # how DVC reports the exit code of a stage
 RESTORED = "is cached - skipping run, checking out outputs"
@@ -124,7 +123,7 @@ class DvcOrchestrator:
 
     def _repro(self, step: Step) -> tuple[int, list[str]]:
         """One DVC process for one stage; returns its exit code and last lines."""
-        logger, tail = get_run_logger(), deque[str](maxlen=TAIL)
+        logger, tail = get_run_logger(), deque[str](maxlen=process.TAIL)
         with self._started(step) as running, _time_limit(running, step.stage.hints.timeout):
             for line in running.lines():
                 tail.append(line)

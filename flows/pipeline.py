@@ -1,4 +1,4 @@
-"""The graph of dvc.yaml as one Prefect flow: `python -m flows.pipeline`. Without a server Prefect starts its own.
+"""The graph of dvc.yaml as one Prefect flow: `python -m flows.pipeline`. Without a server it starts its own.
 
 Exit code 0: every stage is up to date. 1: a stage failed. 75: it was stopped; run it again and it goes on.
 """
@@ -12,7 +12,7 @@ from prefect.client.schemas import State
 from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import orchestrator
+from flows import orchestrator, server
 
 STOPPED = 75
 
@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="stages at a time (default: 1, each uses every core)")
     options = parser.parse_args()
     jobs: Any = ThreadPoolTaskRunner(max_workers=options.jobs)  # Prefect's own types disagree about its runners
-    state = pipeline.with_options(task_runner=jobs)(options.root, return_state=True)
+    with server.api():
+        state = pipeline.with_options(task_runner=jobs)(options.root, return_state=True)
     if state.is_cancelled():
         print(state.message, file=sys.stderr)
         sys.exit(STOPPED)

@@ -1,5 +1,6 @@
 """One operating-system process that runs one stage: its lines as they come, and how it is ended without loss."""
 
+import contextlib
 import io
 import os
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -15,17 +16,18 @@ import psutil
 from flows import leash
 
 PROGRESS_EVERY = 10.0  # seconds between two lines of a progress bar, which redraws itself many times a second
+TAIL = 40  # last lines of a failed process that its error repeats
 GRACE = 60.0  # seconds that a stage has to save its work after SIGTERM
 
 
 class Process:
     """A running command in a session of its own; it ends when this process ends, however that comes about."""
 
-    def __init__(self, command: Sequence[str], cwd: Path) -> None:
+    def __init__(self, command: Sequence[str], cwd: Path, settings: Mapping[str, str] | None = None) -> None:
         self._popen = subprocess.Popen(
             [sys.executable, leash.__file__, *command],
             cwd=cwd,
-            env=environment(),
+            env={**environment(), **(settings or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -59,9 +61,21 @@ class Process:
         reaper.daemon = True
         reaper.start()
 
+    def end(self, grace: float = 10.0) -> None:
+        """End the whole session: SIGTERM, and SIGKILL for what is left after ``grace`` seconds; waits for the end."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(grace)
+        self._signal(signal.SIGKILL)
+        self._popen.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, number)
+
     def _kill(self) -> None:
         if self._popen.poll() is None:
-            os.killpg(self._popen.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
 
 
 def environment() -> dict[str, str]:

@@ -194,6 +194,10 @@ def running(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         flow_process.wait()
 
 
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def wait_for(condition, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -203,14 +207,19 @@ def wait_for(condition, seconds: float) -> None:
 
 def test_sigterm_lets_the_stage_save_and_ends_the_flow(project: Path, running: tuple[subprocess.Popen[bytes], int]):
     flow_process, stage = running
+    started = psutil.Process(flow_process.pid).children(recursive=True)
     flow_process.send_signal(signal.SIGTERM)
     assert flow_process.wait(timeout=60) == pipeline.STOPPED
     assert (project / "saved").exists()
-    assert not psutil.pid_exists(stage)
+    assert stage in {process.pid for process in started}
+    assert not any(alive(process) for process in started)
 
 
-def test_a_killed_flow_leaves_no_writer_behind(project: Path, running: tuple[subprocess.Popen[bytes], int]):
+def test_a_killed_flow_leaves_nothing_behind(project: Path, running: tuple[subprocess.Popen[bytes], int]):
     flow_process, stage = running
+    started = psutil.Process(flow_process.pid).children(recursive=True)
+    assert stage in {process.pid for process in started}
+    assert {"dvc", "prefect"} <= {word for process in started for word in process.cmdline()}
     flow_process.kill()
-    wait_for(lambda: not psutil.pid_exists(stage) or psutil.Process(stage).status() == psutil.STATUS_ZOMBIE, 20)
+    wait_for(lambda: not any(alive(process) for process in started), 20)
     assert not (project / "saved").exists()
