@@ -59,7 +59,8 @@ ui: install ## Prefect and MLflow pages on this machine, until Ctrl-C
 	@exec python -m flows.ui
 
 foundation: install ## make assets/miniature anew (about an hour of CPU; it ships with the project)
-	@dvc unfreeze foundation && trap 'dvc freeze foundation' EXIT && dvc repro --single-item --force foundation
+	@python -m stages.foundation --base assets/miniature
+	@dvc commit --force foundation # DVC runs no frozen stage, whatever it is told
 
 clean: ## remove work in progress (.work/), never outputs
 	rm -rf .work
