@@ -8,6 +8,7 @@ models/<name>/
     training.json  steps done of planned, parameters, digests of weights, data and tensors' sources
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 from frostline import contract as contracts
 from frostline import digests, files, records, sampling, transformer
 from frostline.contract import Contract
-from frostline.errors import Refused, WrongUse
+from frostline.errors import FrostlineError, Refused, WrongUse
 from frostline.records import R, Record
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -93,9 +94,21 @@ def save(
 
 
 def write_weights(path: Path, weights: dict[str, Tensor], contract: Contract) -> None:
-    """Write a safetensors file that carries its contract in its metadata."""
+    """Write a safetensors file that carries its contract in its metadata; equal weights are equal bytes."""
     metadata = {"format": "pt", contracts.METADATA: digests.canonical(contract.model_dump(mode="json"))}
     safetensors.torch.save_file({name: t.detach().contiguous() for name, t in weights.items()}, path, metadata=metadata)
+    _sort_header(path)
+
+
+def _sort_header(path: Path) -> None:
+    """Put a safetensors header into one order: the library writes metadata in another at every call."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = digests.canonical(json.loads(file.read(size))).encode().ljust(size)
+        if len(header) != size:
+            raise FrostlineError(f"{path}: its header of {size} bytes would take {len(header)} when put in order")
+        file.seek(8)
+        file.write(header)
 
 
 def load(folder: str | Path) -> Model:

@@ -1,4 +1,5 @@
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 
@@ -36,6 +37,17 @@ def test_what_was_saved_is_what_is_loaded(folder):
     assert model.base.path == "base"
     assert model.training.complete
     assert not model.transformer.training
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    paths = [tmp_path / f"{n}.safetensors" for n in range(8)]
+    for path in paths:
+        models.write_weights(path, tiny.network().state_dict(), WHOLE)
+    assert len({path.read_bytes() for path in paths}) == 1
+    with safetensors.safe_open(paths[0], "pt") as weights:
+        assert weights.metadata()["format"] == "pt"
+    found = safetensors.torch.load_file(paths[0])
+    assert all(torch.equal(found[name], tensor) for name, tensor in tiny.network().state_dict().items())
 
 
 def test_a_flipped_bit_in_the_weights_is_refused(folder):
