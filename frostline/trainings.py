@@ -132,7 +132,8 @@ def publish(
         models.save(beside, outcome.network, job.contract, where, training)
         files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
         files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
-        shutil.copytree(job.work / "preview", beside / "preview")
+        if (job.work / "preview").exists():  # there are none without preview prompts
+            shutil.copytree(job.work / "preview", beside / "preview")
     shutil.rmtree(job.work)
     if outcome.progress.step < job.params.steps:
         print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")

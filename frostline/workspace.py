@@ -63,7 +63,7 @@ def lock(output: str | Path) -> Iterator[None]:
 def work_folder(stage: str, key: str) -> Path:
     """The folder of a stage's work in progress under one digest of its inputs; folders of other keys are removed.
 
-    The same inputs find what a killed run left; changed inputs start with an empty folder.
+    The same inputs find what a killed run finished; changed inputs start with an empty folder.
     """
     folder = WORK / stage / key
     if folder.parent.exists():
@@ -71,6 +71,11 @@ def work_folder(stage: str, key: str) -> Path:
             if other != folder:
                 shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
+    for half_written in list(folder.rglob(".*")):
+        if half_written.is_dir():
+            shutil.rmtree(half_written)
+        else:
+            half_written.unlink(missing_ok=True)
     return folder
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from frostline import contract as contracts
 from frostline import encoding
 from frostline.checks import cache_identity, codec_roundtrip, latent_stats
 from frostline.checks.findings import Finding
@@ -19,14 +20,21 @@ from frostline.params import Params
 def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels, params: Params) -> list[Finding]:
     """Findings for every bucket of one source; ``rows`` is its manifest.
 
-    Raises Refused if not a single latent is one that this base would make.
+    Raises Refused if the cache is another base's, or has not a single latent of these rows.
     """
     settings, space = params.preflight, codec.latent_space
+    contracts.require_same(
+        space,
+        dataset.space,
+        ours_is=f"the base {codec.base}",
+        theirs_is="the cache",
+        remedy="make the cache again with this base, `dvc repro`, or set `base` in params.yaml to the cache's",
+    )
     known = {item.id: number for number, item in enumerate(dataset.items)}
     pairs = [(row, known[encoding.latent_id(row, space)]) for row in rows if encoding.latent_id(row, space) in known]
     if not pairs:
         raise Refused(
-            "no cached latent has the id this base would give it: the cache is another base's; run `dvc repro`"
+            "no cached latent has the id this base would give it: the cache is of another manifest; run `dvc repro`"
         )
     found = []
     for bucket in sorted({dataset.buckets[number] for _, number in pairs}):
