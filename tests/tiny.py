@@ -1,6 +1,6 @@
 """Caches and trainings so small that a test of them takes a moment: real files, made-up latents."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,9 @@ def _item(name: str, split: str, caption: int) -> store.Item:
     )
 
 
-def cache(folder: Path, *, seed: int = 0, latent_space: LatentSpace | None = None) -> Path:
+def cache(
+    folder: Path, *, seed: int = 0, latent_space: LatentSpace | None = None, prompts: Sequence[str] = ("two",)
+) -> Path:
     """Write a source's cache of COUNTS."""
     latent_space = latent_space or space()
     for bucket, counts in COUNTS.items():
@@ -79,14 +81,15 @@ def cache(folder: Path, *, seed: int = 0, latent_space: LatentSpace | None = Non
     ids = [f"text-{n}" for n in range(len(CAPTIONS))]
     store.write_text(folder / "text" / "part-00000.parquet", latent_space, ids, texts(latent_space))
     rows = {f"{bucket}/{split}": n for bucket, counts in COUNTS.items() for split, n in counts.items()}
-    facts = {"rows": rows, "prompts": {"two": [3, 3]}, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
+    places = {prompt: [sum(range(CAPTIONS.index(prompt) + 1)), CAPTIONS.index(prompt) + 1] for prompt in prompts}
+    facts = {"rows": rows, "prompts": places, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
     store.seal(folder, latent_space, facts)
     return folder
 
 
-def data(folder: Path) -> Dataset:
+def data(folder: Path, **facts: Any) -> Dataset:
     """One cache, indexed and opened."""
-    cache(folder / "latents" / "tiny")
+    cache(folder / "latents" / "tiny", **facts)
     files.write_json(folder / "latents.json", dataset.index(folder / "latents", ["tiny"]))
     return Dataset(folder / "latents.json", folder / "latents")
 

@@ -93,6 +93,16 @@ def test_the_same_key_finds_its_work_and_other_keys_go(here):
     assert other.exists()
 
 
+def test_what_a_killed_writer_left_half_written_is_gone(here):
+    work = workspace.work_folder("cache-a", "one")
+    (work / "items").mkdir()
+    for name in ("items/.part.parquet.x1", "items/part.parquet"):
+        (work / name).touch()
+    (work / ".step-1.x2" / ".deeper").mkdir(parents=True)
+    found = workspace.work_folder("cache-a", "one")
+    assert sorted(path.relative_to(found).as_posix() for path in found.rglob("*")) == ["items", "items/part.parquet"]
+
+
 def test_finished_work_takes_the_place_of_the_old_output(here):
     work = workspace.work_folder("cache-a", "one")
     (work / "new").touch()

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frostline import codec, dataset, encoding, files, params
+from frostline.checks import of_data
+from frostline.codec import Codec
+from frostline.dataset import Dataset
+from frostline.errors import Refused
+from frostline.manifest import Row
+
+DEFAULT = params.load(Path(__file__).parents[3] / "params.yaml")
+SETTINGS = DEFAULT.model_copy(update={"cache": DEFAULT.cache.model_copy(update={"encode_batch": 8})})
+
+
+def row(number):
+    return Row(
+        id=f"row-{number}",
+        source="tiny",
+        item=f"item-{number}",
+        split="train",
+        locator="",
+        content=f"content-{number}",
+        start=0,
+        frames=1,
+        height=16,
+        width=16,
+        source_width=16,
+        source_height=16,
+        source_frames=1,
+        source_fps=0.0,
+        crop=(0, 0, 16, 16),
+        caption="one",
+        attributes="{}",
+    )
+
+
+def pixels(given):
+    return np.random.default_rng(int(given.item.split("-")[1])).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+
+
+def darker(given):
+    return pixels(given) // 2
+
+
+ROWS = [row(number) for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def rows(tiny_base, tmp_path_factory):
+    root = tmp_path_factory.mktemp("of_data")
+    encoding.write_source(ROWS, pixels, Codec(tiny_base), SETTINGS.cache, root / "latents" / "tiny")
+    files.write_json(root / "index.json", dataset.index(root / "latents", ["tiny"]))
+    return Dataset(root / "index.json", root / "latents")
+
+
+def verdicts(found):
+    return {finding.id: finding.verdict for finding in found}
+
+
+def test_what_was_cached_is_what_the_base_makes(rows, tiny_base):
+    found = verdicts(of_data.findings(rows, Codec(tiny_base), ROWS, pixels, SETTINGS))
+    assert found["D11"] == "pass"
+    assert found["D09"] == "fail"  # a VAE of random weights gives no picture back
+
+
+def test_media_that_changed_behind_the_cache_are_found(rows, tiny_base):
+    assert verdicts(of_data.findings(rows, Codec(tiny_base), ROWS, darker, SETTINGS))["D11"] == "fail"
+
+
+def test_a_cache_of_another_base_is_refused_naming_the_field(rows, other_base):
+    theirs = codec.latent_space(other_base).vae_digest
+    with pytest.raises(Refused, match="vae_digest") as caught:
+        of_data.findings(rows, Codec(other_base), ROWS, pixels, SETTINGS)
+    assert theirs in str(caught.value)
+
+
+def test_a_cache_of_another_manifest_is_refused(rows, tiny_base):
+    with pytest.raises(Refused, match="another manifest"):
+        of_data.findings(rows, Codec(tiny_base), [row(99)], pixels, SETTINGS)

@@ -1,0 +1,108 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from frostline import codec, randomness
+from frostline.codec import Codec
+from frostline.errors import Refused, WrongUse
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_base):
+    return Codec(tiny_base)
+
+
+def pixels(*shape):
+    return (torch.rand(*shape, 3, generator=randomness.generator("pixels")) * 255).to(torch.uint8)
+
+
+def test_encoding_is_causal(tiny):
+    clip = pixels(1, 9, 16, 16)
+    whole = tiny.encode(clip)
+    assert whole.shape == (1, 16, 3, 2, 2)
+    torch.testing.assert_close(tiny.encode(clip[:, :5]), whole[:, :, :2], atol=1e-6, rtol=0)
+    torch.testing.assert_close(tiny.encode(clip[:, :1]), whole[:, :, :1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("frames", [2, 4, 6, 8])
+def test_frames_that_would_be_dropped_are_refused(tiny, frames):
+    with pytest.raises(WrongUse, match=r"drops the rest silently; use \d"):
+        tiny.encode(pixels(1, frames, 16, 16))
+
+
+def test_pixels_of_another_kind_are_refused(tiny):
+    for wrong in (pixels(1, 1, 16, 16).float(), pixels(1, 16, 16), pixels(1, 1, 16, 16).permute(0, 4, 1, 2, 3)):
+        with pytest.raises(WrongUse, match="uint8"):
+            tiny.encode(wrong)
+    with pytest.raises(WrongUse, match="12x16"):
+        tiny.encode(pixels(1, 1, 12, 16))
+
+
+def test_a_latent_does_not_depend_on_its_neighbours(tiny):
+    batch = pixels(4, 1, 16, 16)
+    other = torch.cat([batch[:1], batch[:1].flip(2).expand(3, -1, -1, -1, -1)])
+    assert torch.equal(tiny.encode(batch)[0], tiny.encode(other)[0])
+
+
+def test_latents_are_normalised_by_the_published_numbers(tiny):
+    raw = tiny.encode(pixels(1, 1, 16, 16))
+    space = tiny.latent_space
+    torch.testing.assert_close(
+        tiny.normalise(raw)[0, 3], (raw[0, 3] - space.latents_mean[3]) / space.latents_std[3], atol=1e-6, rtol=1e-6
+    )
+    torch.testing.assert_close(tiny.denormalise(tiny.normalise(raw)), raw, atol=1e-5, rtol=0)
+
+
+def test_decoding_gives_pixels_back(tiny):
+    latents = tiny.normalise(tiny.encode(pixels(2, 5, 16, 16)))
+    floats, decoded = tiny.decode_float(latents), tiny.decode(latents)
+    assert decoded.shape == (2, 5, 16, 16, 3)
+    assert decoded.dtype == torch.uint8
+    assert 0 <= floats.min() < floats.max() <= 1
+    assert torch.equal(decoded, (floats * 255).round().to(torch.uint8))
+
+
+def test_a_text_alone_is_the_text_among_others(tiny):
+    prompts = ["a handwritten digit seven", "", "zero", *["a handwritten digit two moving left"] * 5]
+    together = tiny.encode_text(prompts)
+    assert [len(text) for text in together[:4]] == [5, 1, 2, 7]
+    for prompt, text in zip(prompts[:4], together, strict=False):
+        alone = tiny.encode_text([prompt])[0]
+        assert (alone - text).abs().max() < 1e-4
+
+
+def test_texts_are_cleaned_as_the_pipeline_does(tiny):
+    messy, tidy = tiny.encode_text(["a  handwritten\ndigit &quot; one ", 'a handwritten digit " one'])
+    assert torch.equal(messy, tidy)
+    assert codec.clean(" a\n b &amp; c") == "a b & c"
+
+
+def test_another_vae_is_another_space_and_its_statistics_are_not_its_identity(tiny_base, other_base, tmp_path):
+    ours, theirs = codec.latent_space(tiny_base), codec.latent_space(other_base)
+    assert ours.vae_digest != theirs.vae_digest
+    assert ours.text_encoder_digest == theirs.text_encoder_digest
+    shutil.copytree(tiny_base, tmp_path / "base")
+    path = tmp_path / "base" / "vae" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "latents_mean": [9.0] * 16, "_diffusers_version": "9"}))
+    changed = codec.latent_space(tmp_path / "base")
+    assert changed.vae_digest == ours.vae_digest
+    assert changed.latents_mean == (9.0,) * 16
+
+
+def test_a_part_that_is_missing_or_does_not_fit_is_named(tiny_base, tmp_path):
+    shutil.copytree(tiny_base, tmp_path / "base")
+    path = tmp_path / "base" / "vae" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "num_res_blocks": 2}))
+    with pytest.raises(Refused, match=r"vae.*do not belong together.*missing_keys"):
+        Codec(tmp_path / "base").encode(pixels(1, 1, 16, 16))
+    path.unlink()
+    with pytest.raises(WrongUse, match=r"vae/config\.json: missing"):
+        Codec(tmp_path / "base")
+
+
+def test_nothing_of_it_can_be_trained(tiny):
+    assert not any(p.requires_grad for module in (tiny.vae, tiny.text_encoder) for p in module.parameters())

@@ -1,0 +1,115 @@
+import dataclasses
+import signal
+
+import pytest
+
+from frostline import contract, engine, models, params, records, trainings
+from frostline.errors import Refused
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return tiny.data(tmp_path_factory.mktemp("trainings"))
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def trained(tmp_path, rows, **changed):
+    (tmp_path / "work").mkdir(parents=True)
+    job = tiny.job(tmp_path / "work", rows, steps=2, **changed)
+    outcome = engine.run(job)
+    trainings.publish(tmp_path / "model", job, outcome, stage="train@tiny", objective="flow_matching", base="base")
+    return tmp_path / "model"
+
+
+def test_a_teacher_s_contract_says_what_params_say(rows):
+    meaning = trainings.teacher_contract(tiny.train_params(), rows.space)
+    assert meaning.latent_space == rows.space
+    assert meaning.process == tiny.process(buckets=((1, 16, 16), (5, 16, 16)))
+    assert meaning.sampling is not None
+    assert (meaning.sampling.guidance, meaning.sampling.guidance_form) == (2.0, "external")
+    assert (meaning.sampling.steps, meaning.sampling.shift, meaning.sampling.sampler) == (2, 3.0, "euler")
+
+
+def test_a_student_s_contract_has_guidance_folded_and_names_its_teacher(tmp_path, rows):
+    teacher = models.load(trained(tmp_path, rows))
+    values = tiny.train_params().model_dump(exclude={"model"})
+    extra = {
+        "objective": "velocity_matching",
+        "teacher": "models/teacher",
+        "layers": [0],
+        "guidance": 3.0,
+        "guidance_interval": [0.0, 1.0],
+    }
+    student = records.parse(
+        params.StudentParams, {**values, "validate_every": {"steps": 9}, **extra}, origin="params.yaml"
+    )
+    meaning = trainings.student_contract(student, rows.space, teacher)
+    assert meaning.sampling is not None
+    assert (meaning.sampling.guidance, meaning.sampling.guidance_form) == (3.0, "folded")
+    assert meaning.sampling.teacher_digest == teacher.training.weights_digest
+
+
+def test_a_published_model_tells_how_it_came_to_be(tmp_path, rows):
+    folder = trained(tmp_path, rows)
+    model = models.load(folder)
+    assert model.training.complete
+    assert model.training.dataset_digest == rows.digest
+    counts = model.training.parameters
+    assert (counts["frozen_vae"], counts["frozen_text"]) == (7, 5)
+    assert counts["total"] == counts["trainable"] + 12
+    assert (folder / "curve.tsv").read_text().splitlines()[0] == "step\tloss"
+    assert (folder / "validation.tsv").read_text().splitlines()[0] == f"step\t{tiny.IMAGES}\t{tiny.CLIPS}"
+    assert [path.name for path in (folder / "preview").iterdir()] == ["step-00000002.safetensors"]
+    assert not (tmp_path / "work").exists()
+
+
+def test_two_trainings_are_the_same_bytes(tmp_path, rows):
+    from frostline import digests
+
+    assert len({digests.of_folder(trained(tmp_path / name, rows)) for name in ("one", "two")}) == 1
+
+
+def test_no_preview_prompts_are_no_previews(tmp_path):
+    folder = trained(tmp_path, tiny.data(tmp_path, prompts=()))
+    assert models.load(folder).training.complete
+    assert not (folder / "preview").exists()
+
+
+def test_an_early_end_is_said_and_written(tmp_path, rows, capsys):
+    model = models.load(trained(tmp_path, rows, stop_at=1))
+    assert not model.training.complete
+    assert (model.training.steps_done, model.training.steps_planned) == (1, 2)
+    assert "unfinished, 1 of 2 steps" in capsys.readouterr().out
+    with pytest.raises(Refused, match="1 of 2 steps"):
+        trainings.require_teacher(model, rows.space)
+
+
+def test_a_teacher_of_another_latent_space_is_refused_naming_the_field(tmp_path, rows):
+    teacher = models.load(trained(tmp_path, rows))
+    trainings.require_teacher(teacher, rows.space)
+    with pytest.raises(Refused, match="vae_digest"):
+        trainings.require_teacher(teacher, tiny.space(vae_digest="c" * 32))
+
+
+def test_what_is_frozen_is_announced(tmp_path, rows, capsys):
+    job = tiny.job(tmp_path, rows)
+    trainings.announce(job)
+    said = capsys.readouterr().out
+    trainable = sum(p.numel() for p in job.network.parameters())
+    assert f"trainable {trainable:,} / frozen 7 (VAE) + 5 (text) / total {trainable + 12:,}" in said
+
+
+def test_a_contract_without_a_process_trains_nothing(tmp_path, rows):
+    bare = contract.Contract(latent_space=rows.space)
+    with pytest.raises(Refused, match="no process part"):
+        trainings.process_of(bare)
+    job = dataclasses.replace(tiny.job(tmp_path, rows), contract=bare)
+    with pytest.raises(Exception, match="process part"):
+        engine.run(job)
