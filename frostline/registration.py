@@ -64,16 +64,21 @@ def register(
 
 def require_registered(report: Path, registry: Path) -> None:
     """Raise Refused unless the registry holds every version that the report of a registration names."""
-    if not report.exists():
-        return
-    store = tracking.open_store(registry)
     for name, facts in files.read_json(report).items():
         weights = facts["tags"]["weights_digest"]
-        if weights not in {tracking.tags(version)["weights_digest"] for version in tracking.versions(store, name)}:
+        if weights not in _weights(registry, name):
             raise Refused(
                 f"{registry}: holds no {name} with the weights {weights} that {report} names: it was emptied or "
                 "replaced; fill it with `dvc repro --force --single-item register`"
             )
+
+
+def _weights(registry: Path, name: str) -> set[str]:
+    """The weights' digests of all versions of a registered model; none where there is no registry."""
+    if not tracking.exists(registry):
+        return set()
+    found = tracking.versions(tracking.existing_store(registry), name)
+    return {tracking.tags(version)["weights_digest"] for version in found}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -33,6 +33,7 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 EXPERIMENT = "frostline"
+DATABASE = "mlflow.db"
 MODEL = "model"  # the artifact path of the model folder in its run
 FOLDER_DIGEST = "folder_digest"  # tag: names and bytes of every file of the model folder
 ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
@@ -79,10 +80,22 @@ def open_store(folder: str | Path) -> Store:
     if os.environ.get("MLFLOW_TRACKING_URI"):
         return Store(uri=os.environ["MLFLOW_TRACKING_URI"], folder=None)
     folder = Path(folder).resolve()
-    store = Store(uri=f"sqlite:///{folder / 'mlflow.db'}", folder=folder)
+    store = Store(uri=f"sqlite:///{folder / DATABASE}", folder=folder)
     with _turn(store):  # two processes racing through the first migration both fail
         _experiment(store.client, folder / "artifacts")
     return store
+
+
+def exists(folder: str | Path) -> bool:
+    """Whether there is a store to read: in the folder, or a server that MLFLOW_TRACKING_URI names."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (Path(folder) / DATABASE).is_file()
+
+
+def existing_store(folder: str | Path) -> Store:
+    """The store in a folder, for reading; raises WrongUse if there is none, and makes none."""
+    if not exists(folder):
+        raise WrongUse(f"{folder}: holds no model registry; `dvc repro register` fills it, or name another place")
+    return open_store(folder)
 
 
 def register(store: Store, model_folder: str | Path, entry: Entry) -> Version:
@@ -110,15 +123,23 @@ def versions(store: Store, name: str) -> list[ModelVersion]:
 
 def lookup(store: Store, reference: str) -> ModelVersion:
     """The version that ``models:/NAME@ALIAS`` or ``models:/NAME/NUMBER`` means."""
-    client = store.client
+    match, client = require_reference(reference), store.client
     try:
-        if match := ALIAS.fullmatch(reference):
+        if match.re is ALIAS:
             return client.get_model_version_by_alias(match["name"], match["alias"])
-        if match := NUMBER.fullmatch(reference):
-            return client.get_model_version(match["name"], match["number"])
+        return client.get_model_version(match["name"], match["number"])
     except MlflowException as error:
         raise WrongUse(f"{reference}: not in the registry {store.uri} ({error.message}); {_known(client)}") from None
-    raise WrongUse(f"{reference}: write models:/NAME@ALIAS (such as models:/guided@candidate) or models:/NAME/NUMBER")
+
+
+def require_reference(reference: str) -> re.Match[str]:
+    """The parts of a reference; raises WrongUse for another form."""
+    match = ALIAS.fullmatch(reference) or NUMBER.fullmatch(reference)
+    if match is None:
+        raise WrongUse(
+            f"{reference}: write models:/NAME@ALIAS, such as models:/frostline-guided@candidate, or models:/NAME/NUMBER"
+        )
+    return match
 
 
 def fetch(store: Store, reference: str, into: str | Path) -> Path:

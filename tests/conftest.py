@@ -77,6 +77,14 @@ def tiny_student(make_model: Callable[..., Path], tmp_path_factory: pytest.TempP
     return make_model(tmp_path_factory.mktemp("models") / "guided", seed=1, sampling={"guidance_form": "folded"})
 
 
+@pytest.fixture(scope="session")
+def registry_store(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One MLflow store for all tests of a process: making it takes seconds."""
+    from frostline import tracking
+
+    return tracking.open_store(tmp_path_factory.mktemp("store") / "mlruns")
+
+
 def make_base(folder: Path, *, seed: int) -> Path:
     """Write a base whose VAE, text encoder and tokenizer are of Wan's classes."""
     import torch

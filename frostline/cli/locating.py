@@ -16,8 +16,9 @@ def model_folder(model: str, registry: str) -> Path:
         return Path(model)
     from frostline import tracking
 
+    tracking.require_reference(model)
     root = project()
-    return tracking.fetch(tracking.open_store(root / registry), model, root / FETCHED)
+    return tracking.fetch(tracking.existing_store(root / registry), model, root / FETCHED)
 
 
 def project() -> Path:

@@ -12,8 +12,6 @@ from frostline import files, gates, models, params
 from frostline.errors import Refused
 from stages import register
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and its dependencies' own
-
 PROJECT = Path(__file__).resolve().parents[2]
 NUMBERS = {"1x32x32": {"accuracy": 0.99, "n": 70}, "5x32x32": {"accuracy": 0.97, "direction": 0.98, "n": 30}}
 FLOORS = params.GateParams(minimum_accuracy=0.9, minimum_direction=0.9)
@@ -124,26 +122,26 @@ def test_a_failed_gate_is_exit_1_names_itself_and_leaves_nothing(project):
     assert not (project / "mlruns").exists()
 
 
-def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here):
-    assert run_here().count(": registered as") == 2
+def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here, registry_store):
+    there = ("--registry", str(registry_store.folder))
+    assert run_here(*there).count(": registered as") == 2
     report = (project / "registration.json").read_bytes()
-    assert run_here().count("already there") == 2
+    assert run_here(*there).count("already there") == 2
     assert (project / "registration.json").read_bytes() == report
 
     from frostline import tracking
 
-    store = tracking.open_store(project / "mlruns")
-    version = tracking.lookup(store, "models:/frostline-guided@candidate")
+    version = tracking.lookup(registry_store, "models:/frostline-guided@candidate")
     values = json.loads(report)["frostline-guided"]
     assert values["tags"]["weights_digest"] == models.facts(project / "models" / "guided")[2].weights_digest
     assert values["tags"].items() <= tracking.tags(version).items()
     assert "git_commit" in tracking.tags(version)
     assert not [unstable for unstable in (str(version.run_id), "git_commit") if unstable in report.decode()]
-    logged = store.client.get_run(str(version.run_id)).data
+    logged = registry_store.client.get_run(str(version.run_id)).data
     assert logged.metrics["5x32x32/direction"] == 0.98
     assert (logged.metrics["loss"], logged.metrics["validation/1x32x32"]) == (0.5, 0.75)
     assert logged.params["contract.sampling.guidance_form"] == "folded"
 
-    run_here("--check")
+    run_here("--check", *there)
     with pytest.raises(Refused, match="dvc repro --force --single-item register"):
-        run_here("--check", "--registry", "emptied")
+        run_here("--check")

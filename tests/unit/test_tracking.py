@@ -8,8 +8,6 @@ import pytest
 from frostline import digests, models
 from frostline.errors import Refused, WrongUse
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and its dependencies' own
-
 NAME = "frostline-tiny"
 
 
@@ -21,8 +19,8 @@ def tracking():
 
 
 @pytest.fixture(scope="session")
-def store(tracking, tmp_path_factory):
-    return tracking.open_store(tmp_path_factory.mktemp("store") / "mlruns")
+def store(registry_store):
+    return registry_store
 
 
 def entry_of(tracking, folder, **changes):
