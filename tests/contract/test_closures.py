@@ -36,11 +36,14 @@ def closure(module: str) -> set[str]:
     return found
 
 
-def source(module: str) -> str:
-    """The file of a module, as dvc.yaml names it."""
+def files(module: str) -> set[str]:
+    """A module's file, as dvc.yaml names it, and the data beside it: of its own name, or in its package of no other."""
     path = ROOT.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return file.relative_to(ROOT).as_posix()
+    folder, names = (path, {"__init__"}) if path.is_dir() else (path.parent, {path.name})
+    if path.is_dir():
+        names |= {file.stem for file in folder.iterdir()} - {file.stem for file in folder.glob("*.py")}
+    found = {file for file in folder.iterdir() if file.is_file() and file.stem in names and file.suffix != ".pyc"}
+    return {file.relative_to(ROOT).as_posix() for file in found}
 
 
 def body(stage: str) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def test_the_closure_sees_imports_inside_functions():
 
 @pytest.mark.parametrize("stage", CHEAP)
 def test_a_cheap_stage_depends_on_the_code_it_is_made_of(stage):
-    expected = sorted(source(module) for module in closure(entry(stage)))
+    expected = sorted(set().union(*map(files, closure(entry(stage)))))
     listed = "\n".join(f"      - {file}" for file in expected)
     assert code(stage) == expected, f"deps of {stage} in dvc.yaml, code part:\n{listed}"
 
