@@ -141,7 +141,7 @@ def evaluate(
                 teacher=None if teacher is None else models[teacher].folder.name,
                 drawn=mine,
                 numbers={real.bucket: _numbers(mine, theirs, real, judge) for real in held_out if real.bucket in mine},
-                curve=_curve(generator, mine if theirs is None else theirs, held_out[0], judge, plan),
+                curve=_curve(generator, mine, mine if theirs is None else theirs, held_out[0], judge, plan),
             )
         )
     return judged_models
@@ -314,21 +314,26 @@ def _teacher(model: Model, models: Sequence[Model]) -> int | None:
     return digests.index(wanted) if wanted is not None and wanted in digests else None
 
 
-def _curve(generator: Generator, reference: Draws, real: HeldOut, judge: Judge | None, plan: Plan) -> list[Numbers]:
-    """Quality against steps, at the numbers of steps the contract allows: against the reference's default steps."""
-    allowed = generator.sampling.allowed_steps
-    steps = [n for n in plan.curve_steps if allowed is None or n in allowed]
-    if real.bucket not in reference:
+def _curve(
+    generator: Generator, mine: Draws, theirs: Draws, real: HeldOut, judge: Judge | None, plan: Plan
+) -> list[Numbers]:
+    """Quality against steps, at the numbers of steps the contract allows.
+
+    Distances are to the teacher's samples, or a teacher's own, at its default steps; what was drawn at the model's own
+    default steps is not drawn again.
+    """
+    if real.bucket not in mine or real.bucket not in theirs:
         return []
-    wanted = _first(reference[real.bucket], plan.curve_samples)
-    return [_point(generator, wanted, real, judge, n, plan.seed) for n in steps]
-
-
-def _point(generator: Generator, wanted: Drawn, real: HeldOut, judge: Judge | None, steps: int, seed: int) -> Numbers:
-    drawn = draw(generator, wanted.prompts, real.bucket, seed, steps)
-    numbers: Numbers = {"steps": steps, "evaluations": evaluations(generator.model, steps)}
-    numbers |= measure(drawn, real, judge) | compare(drawn, wanted, judge)
-    return rounded({name: value for name, value in numbers.items() if name in CURVE})
+    n, allowed = plan.curve_samples, generator.sampling.allowed_steps
+    wanted, default = _first(theirs[real.bucket], n), _first(mine[real.bucket], n)
+    points: list[Numbers] = []
+    for steps in [steps for steps in plan.curve_steps if allowed is None or steps in allowed]:
+        known = steps == generator.sampling.steps
+        drawn = default if known else draw(generator, default.prompts, real.bucket, plan.seed, steps)
+        numbers: Numbers = {"steps": steps, "evaluations": evaluations(generator.model, steps)}
+        numbers |= measure(drawn, real, judge) | compare(drawn, wanted, judge)
+        points.append(rounded({name: value for name, value in numbers.items() if name in CURVE}))
+    return points
 
 
 def _first(drawn: Drawn, n: int) -> Drawn:

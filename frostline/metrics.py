@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from frostline.errors import WrongUse
@@ -134,11 +133,3 @@ def saturation(pixels: Tensor) -> float:
 def relative_rmse(found: Tensor, wanted: Tensor) -> float:
     """Root mean square difference of two tensors in standard deviations of the second."""
     return float((found.double() - wanted.double()).square().mean().sqrt() / wanted.double().std())
-
-
-def psnr(pixels: Tensor, reference: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pixels, from the mean squared error over all of them together.
-
-    Pooled, so a few bad pictures are not hidden: the mean of PSNRs over pictures is never below this.
-    """
-    return float(peak_signal_noise_ratio(pixels.double(), reference.double(), data_range=255.0))

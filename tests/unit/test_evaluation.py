@@ -108,6 +108,15 @@ def test_a_curve_has_a_point_per_number_of_steps(evaluated: dict[str, Evaluated]
     assert set(evaluated["teacher"].curve[0]) == set(evaluation.CURVE)
 
 
+def test_a_curve_ends_in_the_numbers_of_the_models_own_steps(family: list[models.Model], tiny_base: Path):
+    plan = Plan(samples={IMAGE: 10}, curve_steps=(2, 4), curve_samples=10, seed=0)
+    [found] = evaluate(family[2:], tiny_base, None, [real(1)], plan).values()
+    again = evaluation.draw(Generator(found.model, Codec(tiny_base)), found.drawn[IMAGE].prompts, IMAGE, 0, steps=4)
+    assert torch.equal(again.latents, found.drawn[IMAGE].latents)
+    assert found.curve[0]["endpoint_rmse"] > 0
+    assert found.curve[1]["endpoint_rmse"] == 0
+
+
 def test_a_curve_keeps_to_the_steps_the_contract_allows(
     make_model: Callable[..., Path], tiny_base: Path, judging: judge.Judge, tmp_path: Path
 ):

@@ -115,10 +115,3 @@ def test_relative_rmse_is_in_standard_deviations():
     wanted = randomness.normal((2000,), "w") * 5
     assert metrics.relative_rmse(wanted + 5, wanted) == pytest.approx(5 / float(wanted.double().std()))
     assert metrics.relative_rmse(wanted, wanted) == 0
-
-
-def test_psnr_is_pooled():
-    reference = torch.zeros(2, 1, 2, 2, 3, dtype=torch.uint8)
-    pixels = reference.clone()
-    pixels[0] = 10  # mean squared error 100 and 0, pooled 50
-    assert metrics.psnr(pixels, reference) == pytest.approx(10 * np.log10(255**2 / 50), abs=1e-5)

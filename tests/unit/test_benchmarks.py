@@ -1,0 +1,145 @@
+"""The frame of the benchmarks, the page made of their results, and every script's quick form, so that none rots."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmarks
+from benchmarks import Frame, page
+from benchmarks.parts import project
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if path.stem != "page")
+PROMISED: dict[str, Any] = {"unit": "s", "n": 3, "spread": "", "note": ""}
+
+
+def frame(*, quick: bool = False) -> Frame:
+    return Frame("group", quick=quick)
+
+
+def test_a_figure_is_met_by_value_op_and_target():
+    made = frame()
+    for figure, value, op in [("a", 6.0, "<="), ("b", 6.01, "<="), ("c", 6, "=="), ("d", 7, ">="), ("e", 5, ">=")]:
+        made.record(figure, value, 6, op, **PROMISED)
+    assert [row.met for row in made.figures] == [True, False, True, True, False]
+
+
+def test_what_was_not_run_is_never_met():
+    made = frame()
+    made.not_run("peer", 0, ">=", unit="s", reason="the peer is not installed")
+    assert not made.figures[0].met
+    assert "not run" in benchmarks.line(made.figures[0], rehearsed=False)
+    assert "not installed" in benchmarks.line(made.figures[0], rehearsed=False)
+
+
+@pytest.mark.parametrize("op", ["<", "=", "about"])
+def test_unknown_operators_are_refused(op: str):
+    with pytest.raises(ValueError, match="one of"):
+        frame().record("a", 1, 1, op, **PROMISED)
+
+
+def test_a_figure_is_recorded_once():
+    made = frame()
+    made.record("a", 1, 1, "==", **PROMISED)
+    with pytest.raises(ValueError, match="twice"):
+        made.record("a", 2, 1, "==", **PROMISED)
+
+
+def test_results_have_the_promised_form_and_merge_by_figure(tmp_path: Path):
+    path, first, second = tmp_path / "group.json", frame(), frame()
+    for figure in ("a", "b"):
+        first.record(figure, 1, 1, "==", **PROMISED)
+    for figure in ("b", "c"):
+        second.record(figure, 2, 1, "==", **PROMISED)
+    benchmarks.save(first, path, "first")
+    benchmarks.save(second, path, "second")
+    found = json.loads(path.read_text())
+    assert set(found) == {"commit", "date", "machine", "versions", "command", "figures"}
+    assert [(row["figure"], row["value"]) for row in found["figures"]] == [("a", 1), ("b", 2), ("c", 2)]
+    assert set(found["figures"][0]) >= {"figure", "value", "target", "op", "unit", "n", "spread", "note"}
+    assert "met" not in found["figures"][0]
+
+
+def test_quick_writes_nothing_and_only_runs_what_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path)
+    ran: list[str] = []
+    parts = {"one": lambda _: ran.append("one"), "two": lambda _: ran.append("two")}
+    benchmarks.main("group", parts, ["--quick", "--only", "two"])
+    assert ran == ["two"]
+    assert not list(tmp_path.iterdir())
+    benchmarks.main("group", parts, [])
+    assert ran == ["two", "one", "two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["group.json"]
+
+
+def results() -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / benchmarks.RESULTS).glob("*.json"))}
+
+
+def test_the_committed_page_is_the_one_of_the_committed_results():
+    assert (ROOT / page.PAGE).read_text() == page.render(results()), "run `python -m benchmarks.page`"
+
+
+def test_the_page_names_missed_and_missing_figures():
+    made = frame()
+    made.record("slow", 7, 6, "<=", unit="s", n=3, spread="", note="a | b")
+    made.not_run("absent", 6, "<=", unit="s", reason="no peer")
+    rows = [vars(row) for row in made.figures]
+    text = page.render({"group": {**benchmarks.head("c" * 40, "python -m x"), "figures": rows}})
+    [slow] = [line for line in text.splitlines() if line.startswith("| slow")]
+    assert "**missed**" in slow
+    assert "a \\| b" in slow
+    [absent] = [line for line in text.splitlines() if line.startswith("| absent")]
+    assert absent.count("not run") == 3  # measured, verdict, note
+
+
+def test_outputs_differ_by_bytes_and_by_absence(tmp_path: Path):
+    for name, weights in (("one", "same"), ("two", "other")):
+        (tmp_path / name / "models").mkdir(parents=True)
+        (tmp_path / name / "models" / "weights").write_text(weights)
+        (tmp_path / name / "dvc.lock").write_text("lock")
+        (tmp_path / name / "mlruns").mkdir()
+        (tmp_path / name / "mlruns" / "id").write_text(name)
+    (tmp_path / "two" / "models" / "more").touch()
+    one, two = (project.outputs(tmp_path / name) for name in ("one", "two"))
+    assert set(one) == {"dvc.lock", "models/weights"}
+    assert project.differing(one, two) == ["models/more", "models/weights"]
+    assert project.differing(one, dict(one)) == []
+
+
+def test_a_command_is_timed_with_all_it_started_and_a_failing_one_is_told(tmp_path: Path):
+    spin = f"{sys.executable} -c 'import time; end = time.process_time() + .3\nwhile time.process_time() < end: pass'"
+    ran = project.run(["sh", "-c", spin], tmp_path, dict(os.environ))
+    assert ran.cpu >= 0.3
+    assert ran.wall >= 0.3
+    with pytest.raises(project.Failed, match="why it failed"):
+        project.run(["sh", "-c", "echo why it failed; exit 3"], tmp_path, dict(os.environ))
+
+
+def test_stages_that_ran_are_read_from_what_dvc_says():
+    text = "'prepare@digits' didn't change, skipping\nRunning stage 'train@teacher':\n> x\nRunning stage 'register':\n"
+    assert project.Ran(1.0, 1.0, text).stages == ["train@teacher", "register"]
+
+
+def test_every_script_says_what_it_measures():
+    assert "pipeline" in SCRIPTS
+    for name in SCRIPTS:
+        assert importlib.import_module(f"benchmarks.{name}").__doc__
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_quick_form_runs_and_writes_nothing(name: str):
+    before = results()
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "rehearsed" in done.stdout
+    assert "MISSED" not in done.stdout
+    assert results() == before
