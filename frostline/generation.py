@@ -25,7 +25,7 @@ from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.models import Model
 
-BATCH_TOKENS = 256  # tokens of one network call: 16 images or 8 clips of 5 frames of the miniature; part of the result
+BATCH_TOKENS = 1024  # of one network call: 64 images or 32 clips of 5 frames of the miniature; part of the result
 MAXIMUM_STEPS = 1000  # timesteps that whole numbers keep apart
 MAXIMUM_PIXELS = 1 << 27  # of one sample: 81 frames of 1280x720 are 7.5e7
 
