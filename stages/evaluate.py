@@ -1,7 +1,6 @@
 """evaluate: teacher and students draw the same prompts from the same noise, for numbers, pictures and one page."""
 
 import argparse
-import shutil
 from pathlib import Path
 
 import stages
@@ -42,7 +41,7 @@ def main() -> None:
         with files.new_folder(args.reports / "plots") as folder:
             report.write_plots(folder, evaluated)
             for name, path in curves.items():
-                shutil.copyfile(path, folder / f"loss_{name}.tsv")
+                files.write_text(folder / "loss" / f"{name}.tsv", path.read_text())
         files.write_json(args.reports / "metrics.json", evaluation.summary(evaluated))
         files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
         files.write_text(args.reports / "index.html", report.render(page))

@@ -171,7 +171,7 @@ def write_plots(folder: Path, evaluated: Sequence[Evaluated]) -> None:
     for one in evaluated:
         if one.curve:
             lines = [list(one.curve[0]), *([f"{value:g}" for value in point.values()] for point in one.curve)]
-            files.write_text(folder / f"quality_{one.name}.tsv", "".join("\t".join(line) + "\n" for line in lines))
+            files.write_text(folder / "quality" / f"{one.name}.tsv", "".join("\t".join(line) + "\n" for line in lines))
 
 
 def read_curves(paths: Mapping[str, Path]) -> dict[str, list[Point]]:

@@ -148,7 +148,7 @@ def test_pictures_are_a_grid_of_prompts_and_noises(evaluated: list[Evaluated], t
 
 def test_plots_are_tables_dvc_can_read(evaluated: list[Evaluated], tmp_path: Path):
     report.write_plots(tmp_path, evaluated)
-    lines = (tmp_path / "quality_teacher.tsv").read_text().splitlines()
+    lines = (tmp_path / "quality" / "teacher.tsv").read_text().splitlines()
     assert lines[0].split("\t")[:2] == ["steps", "evaluations"]
     assert [line.split("\t")[:2] for line in lines[1:]] == [["1", "2"], ["2", "4"]]
 
