@@ -97,8 +97,8 @@ def _keys(distance: np.ndarray) -> np.ndarray:
 def _load() -> tuple[np.ndarray, np.ndarray]:
     from sklearn import datasets  # only here: 1 s to import, and only pipelines on the embedded data need it
 
-    bunch = datasets.load_digits()
-    found = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
+    flat, target = datasets.load_digits(return_X_y=True)  # (1797, 64), (1797,)
+    found = np.asarray(flat).astype(np.uint8).reshape(-1, _SCAN, _SCAN), np.asarray(target).astype(np.int64)
     for array in found:
         array.setflags(write=False)
     return found

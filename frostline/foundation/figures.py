@@ -14,7 +14,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from frostline import codec, digits
-from frostline.foundation.vae import FRAMES
+from frostline.foundation import vae as training
 
 BATCH = 60  # clips per encoding
 
@@ -41,8 +41,8 @@ def of_vae(vae: AutoencoderKLWan, scans: np.ndarray) -> dict[int, Fidelity]:
 
     @torch.inference_mode()
     def there_and_back(pixels: Tensor) -> Tensor:
-        raw = vae.encode(pixels.permute(0, 4, 1, 2, 3) / 127.5 - 1).latent_dist.mean
-        return (vae.decode(raw).sample.permute(0, 2, 3, 4, 1) + 1) / 2
+        raw = training.posterior(vae, pixels.permute(0, 4, 1, 2, 3) / 127.5 - 1).mean
+        return (training.decode(vae, raw).permute(0, 2, 3, 4, 1) + 1) / 2
 
     return _measure(there_and_back, scans)
 
@@ -53,7 +53,7 @@ def drifting(scan: int, frames: int, variant: int = 0) -> np.ndarray:
 
 
 def _measure(there_and_back: Callable[[Tensor], Tensor], scans: np.ndarray) -> dict[int, Fidelity]:
-    return {frames: _fidelity(there_and_back, scans, frames) for frames in FRAMES}
+    return {frames: _fidelity(there_and_back, scans, frames) for frames in training.FRAMES}
 
 
 def _fidelity(there_and_back: Callable[[Tensor], Tensor], scans: np.ndarray, frames: int) -> Fidelity:

@@ -12,15 +12,17 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from frostline.errors import Refused
 from frostline.foundation import figures
 from frostline.foundation import vae as training
 
 BATCH = 64
+WIDEST = 1.0  # posterior standard deviation / that of the means; about .05 in a channel that is used
 
 
 def published(vae: AutoencoderKLWan) -> tuple[Tensor, Tensor]:
     """Wan2.1's mean and standard deviation of each channel, as its configuration states them: float64 (C,), (C,)."""
-    return torch.tensor(vae.config.latents_mean).double(), torch.tensor(vae.config.latents_std).double()
+    return torch.tensor(vae.config["latents_mean"]).double(), torch.tensor(vae.config["latents_std"]).double()
 
 
 @torch.no_grad()
@@ -33,10 +35,26 @@ def statistics(vae: AutoencoderKLWan, scans: np.ndarray) -> tuple[Tensor, Tensor
     for frames in training.FRAMES:
         for at in range(0, len(scans), BATCH):
             clips = [figures.drifting(int(scan), frames) for scan in scans[at : at + BATCH]]
-            raw = vae.encode(training.as_pixels(clips)).latent_dist.mean
+            raw = training.posterior(vae, training.as_pixels(clips)).mean
             columns.append(raw.transpose(0, 1).flatten(1).double())  # (C, B * T' * H' * W')
     pooled = torch.cat(columns, dim=1)
     return pooled.mean(1), pooled.std(1)
+
+
+@torch.no_grad()
+def require_alive(vae: AutoencoderKLWan, scans: np.ndarray) -> None:
+    """Refuse a VAE with a channel that carries nothing: re-gauging would blow its remnant up to full size.
+
+    Raises Refused if some channel's posterior is wider than the spread of its means over the scans as images.
+    """
+    posterior = training.posterior(vae, training.as_pixels([figures.drifting(int(scan), 1) for scan in scans]))
+    ratio = posterior.std.mean((0, 2, 3, 4)) / posterior.mean.std((0, 2, 3, 4))  # (z_dim,)
+    dead = [channel for channel, wide in enumerate(ratio.tolist()) if wide > WIDEST]
+    if dead:
+        raise Refused(
+            f"channels {dead} of the VAE carry nothing (posterior {ratio.max():.2f} of the spread, at most {WIDEST}): "
+            "raise kl_floor or lower kl_weight in frostline/foundation/vae.py and train again"
+        )
 
 
 @torch.no_grad()
@@ -44,14 +62,16 @@ def regauge(vae: AutoencoderKLWan, found: tuple[Tensor, Tensor], wanted: tuple[T
     """Change the VAE in place so that channels of statistics `found` come out as `wanted`."""
     (mean, std), (new_mean, new_std) = found, wanted
     scale = new_std / std  # (C,)
-    channels = vae.config.z_dim
-    before, after = vae.quant_conv, vae.post_quant_conv
-    weight, bias = before.weight.double(), before.bias.double()
-    weight[:channels] *= scale[:, None, None, None, None]
-    bias[:channels] = (bias[:channels] - mean) * scale + new_mean
-    bias[channels:] += 2 * scale.log()  # the posterior's log-variance
-    before.weight.copy_(weight)
-    before.bias.copy_(bias)
-    back = after.weight.double() / scale[None, :, None, None, None]  # (C, C, 1, 1, 1): undoes the scale
-    after.bias.copy_(after.bias.double() + after.weight.double()[:, :, 0, 0, 0] @ mean - back[:, :, 0, 0, 0] @ new_mean)
-    after.weight.copy_(back)
+    channels = len(scale)
+    weight, bias = training.affine(vae.quant_conv)
+    kernel, offset = weight.double(), bias.double()  # (2C, 2C, 1, 1, 1), (2C,)
+    kernel[:channels] *= scale[:, None, None, None, None]
+    offset[:channels] = (offset[:channels] - mean) * scale + new_mean
+    offset[channels:] += 2 * scale.log()  # the posterior's log-variance
+    weight.copy_(kernel)
+    bias.copy_(offset)
+    weight, bias = training.affine(vae.post_quant_conv)
+    kernel, offset = weight.double(), bias.double()  # (C, C, 1, 1, 1), (C,)
+    back = kernel / scale[None, :, None, None, None]  # undoes the scale
+    bias.copy_(offset + kernel[:, :, 0, 0, 0] @ mean - back[:, :, 0, 0, 0] @ new_mean)
+    weight.copy_(back)

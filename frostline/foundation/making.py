@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class Recipe(Record):
 def make(folder: Path, recipe: Recipe, say: Say) -> None:
     """Train everything and write a whole base into a folder; `say` is given lines of progress."""
     exact, curve = train_vae(recipe, say)
+    gauge.require_alive(exact, digits.members("validation")[: recipe.curve_scans])
     stored = rounded(exact)
     for each in (exact, stored):
         gauge.regauge(each, gauge.statistics(each, _gauge_scans(recipe)), gauge.published(each))
@@ -79,13 +81,14 @@ def save(folder: Path, vae: AutoencoderKLWan, text_seed: int, referee: judge.Jud
     for weight in _rounded_weights(stored):
         weight.data = weight.data.bfloat16()
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT)
-    WanPipeline(
-        tokenizer=text.tokenizer(),
-        text_encoder=text.encoder(text_seed),
-        vae=stored,
-        scheduler=scheduler,
-        transformer=None,
-    ).save_pretrained(folder)
+    parts: dict[str, Any] = {  # Any: the pipeline's annotations name fewer classes than it takes
+        "tokenizer": text.tokenizer(),
+        "text_encoder": text.encoder(text_seed),
+        "vae": stored,
+        "scheduler": scheduler,
+        "transformer": None,
+    }
+    WanPipeline(**parts).save_pretrained(folder)
     referee.save(folder / "judge")
 
 

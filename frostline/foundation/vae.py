@@ -10,31 +10,18 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 from torch.nn import functional
 
 from frostline import digits, muon, randomness
 from frostline.records import Record
-
-# Wan2.1's published latents_mean and latents_std are the defaults of AutoencoderKLWan's configuration: they are taken
-# from there, so that the miniature has them to the last digit.
-CONFIG = {
-    "base_dim": 16,
-    "z_dim": 16,
-    "dim_mult": [1, 2, 2],
-    "num_res_blocks": 1,
-    "temperal_downsample": [True, True],
-    "is_residual": True,
-    "in_channels": 12,
-    "out_channels": 12,
-    "patch_size": 2,
-}
-
 
 FRAMES = (1, 5, 9)  # the lengths it is trained on
 
@@ -43,16 +30,17 @@ class Recipe(Record):
     """How the VAE is trained."""
 
     seed: int = 0
-    steps: int = 6000
-    image_share: float = 0.5  # of the steps after the image phase
+    steps: int = 4000
+    image_share: float = 1 / 3  # of the steps after the image phase
     image_phase: float = 0.2  # first part of the steps, images only
-    long_every: int = 6  # every so many clips, one of 9 frames, else 5
+    long_every: int = 4  # every so many clips, one of 9 frames, else 5
     batches: tuple[int, int, int] = (32, 16, 8)  # images, clips of 5 frames, clips of 9 in a step
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 20
     clip: float = 1.0
     kl_weight: float = 1e-4  # of the mean over latents, beside the mean squared error over [-1, 1] pixels
+    kl_floor: float = 2.0  # nats per latent below which a channel is left alone; without it two of sixteen died
     log_variance: float = -6.0  # at the start
 
 
@@ -61,8 +49,7 @@ Report = Callable[[int, float, AutoencoderKLWan], None]  # (steps done, loss, th
 
 def build(seed: int) -> AutoencoderKLWan:
     """An untrained VAE whose clips begin as sequences of independent images."""
-    with torch.random.fork_rng(devices=[]):
-        vae = AutoencoderKLWan(**CONFIG)
+    vae = _structure()
     generator = randomness.generator(seed, "vae weights")
     for module in vae.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
@@ -104,6 +91,16 @@ def batch(recipe: Recipe, step: int, frames: int) -> Tensor:
     )
 
 
+def posterior(vae: AutoencoderKLWan, pixels: Tensor) -> DiagonalGaussianDistribution:
+    """Distribution of the raw latents (B, C, T', H', W') of pixels (B, 3, T, H, W) in [-1, 1]."""
+    return cast(tuple[DiagonalGaussianDistribution], vae.encode(pixels, return_dict=False))[0]
+
+
+def decode(vae: AutoencoderKLWan, raw: Tensor) -> Tensor:
+    """Raw latents (B, C, T', H', W') -> pixels (B, 3, T, H, W) in [-1, 1]."""
+    return cast(tuple[Tensor], vae.decode(raw, return_dict=False))[0]
+
+
 def as_pixels(clips: list[np.ndarray]) -> Tensor:
     """uint8 clips (T, H, W, 3) -> float32 (B, 3, T, H, W) in [-1, 1]."""
     return torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
@@ -117,12 +114,12 @@ def skipping_padding(vae: AutoencoderKLWan) -> Iterator[None]:
     """
     convolutions = [module for module in vae.modules() if isinstance(module, WanCausalConv3d)]
     for module in convolutions:
-        module.forward = functools.partial(_convolve, module)
+        vars(module)["forward"] = functools.partial(_convolve, module)
     try:
         yield
     finally:
         for module in convolutions:
-            del module.forward
+            del vars(module)["forward"]
 
 
 def _convolve(module: WanCausalConv3d, frames: Tensor, before: Tensor | None = None) -> Tensor:
@@ -134,11 +131,11 @@ def _convolve(module: WanCausalConv3d, frames: Tensor, before: Tensor | None = N
 
 
 def _loss(vae: AutoencoderKLWan, pixels: Tensor, recipe: Recipe, step: int) -> Tensor:
-    posterior = vae.encode(pixels).latent_dist
-    kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
-    noise = randomness.normal(tuple(posterior.mean.shape), recipe.seed, "posterior", step)
-    latents = posterior.mean + posterior.std * noise
-    return (vae.decode(latents).sample - pixels).square().mean() + recipe.kl_weight * kl
+    found = posterior(vae, pixels)
+    kl = 0.5 * (found.mean.square() + found.var - 1 - found.logvar).mean((0, 2, 3, 4))  # (z_dim,)
+    noise = randomness.normal(tuple(found.mean.shape), recipe.seed, "posterior", step)
+    error = (decode(vae, found.mean + found.std * noise) - pixels).square().mean()
+    return error + recipe.kl_weight * kl.clamp(min=recipe.kl_floor).mean()
 
 
 def lengths(recipe: Recipe) -> Iterator[int]:
@@ -170,6 +167,26 @@ def _is_kernel(weight: Tensor) -> bool:
     return weight.ndim >= 4 and weight.shape[1] > 1
 
 
+def _structure() -> AutoencoderKLWan:
+    """The layers, with weights still to be set.
+
+    Wan2.1's published latents_mean and latents_std are the defaults of this class's configuration: not repeating them
+    gives the miniature the very same, to the last digit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return AutoencoderKLWan(
+            base_dim=16,
+            z_dim=16,
+            dim_mult=[1, 2, 2],
+            num_res_blocks=1,
+            temperal_downsample=[True, True],
+            is_residual=True,
+            in_channels=12,
+            out_channels=12,
+            patch_size=2,
+        )
+
+
 def _initialise(module: nn.Conv2d | nn.Conv3d, generator: torch.Generator) -> None:
     """Present tap: uniform with variance 1 / (3 fan-in); earlier taps and bias: zero."""
     with torch.no_grad():
@@ -177,7 +194,7 @@ def _initialise(module: nn.Conv2d | nn.Conv3d, generator: torch.Generator) -> No
         bound = (present[0].numel()) ** -0.5
         module.weight.zero_()
         present.uniform_(-bound, bound, generator=generator)
-        module.bias.zero_()  # pyright: ignore[reportOptionalMemberAccess]
+        affine(module)[1].zero_()
 
 
 def _spread_over_time(vae: AutoencoderKLWan) -> None:
@@ -195,6 +212,12 @@ def _spread_over_time(vae: AutoencoderKLWan) -> None:
 
 def _begin_certain(vae: AutoencoderKLWan, log_variance: float) -> None:
     """The posterior begins narrow, whatever the input."""
+    weight, bias = affine(vae.quant_conv)
     with torch.no_grad():
-        vae.quant_conv.weight[vae.config.z_dim :] = 0
-        vae.quant_conv.bias[vae.config.z_dim :] = log_variance
+        weight[vae.z_dim :] = 0
+        bias[vae.z_dim :] = log_variance
+
+
+def affine(module: nn.Conv2d | nn.Conv3d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that has both."""
+    return module.weight, cast(Tensor, module.bias)
