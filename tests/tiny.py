@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from frostline import contract, dataset, files, params, randomness, records, store, trainings, transformer
+from frostline import contract, dataset, files, models, params, randomness, records, store, trainings, transformer
 from frostline.contract import LatentSpace
 from frostline.dataset import Dataset
 from frostline.engine import Job
@@ -123,6 +123,19 @@ def train_params(**changed: Any) -> params.TrainParams:
     return records.parse(params.TrainParams, {**values, **changed}, origin="tests/tiny.py")
 
 
+def student_params(**changed: Any) -> params.StudentParams:
+    """A distillation of six steps of one layer, guided in the middle."""
+    values = train_params().model_dump(mode="json", exclude={"model": True, "validate_every": {"epochs"}})
+    extra: dict[str, Any] = {
+        "objective": "velocity_matching",
+        "teacher": "models/teacher",
+        "layers": [1],
+        "guidance": 2.0,
+        "guidance_interval": [0.1, 0.9],
+    }
+    return records.parse(params.StudentParams, {**values, **extra, **changed}, origin="tests/tiny.py")
+
+
 def network(seed: int = 0) -> Any:
     """A fresh transformer of the tiny space that says something, and hears its text well."""
     made = transformer.create(SHAPE, space(), seed=seed)
@@ -137,6 +150,26 @@ def process(**changed: Any) -> contract.Process:
     """What the tiny networks predict."""
     facts: dict[str, Any] = {"shift": 3.0, "draws": "logit_normal", "patch_size": (1, 1, 1)}
     return contract.Process(**{**facts, **changed})
+
+
+def model(folder: Path, **training: Any) -> Path:
+    """Write a model folder on the tiny space; ``training`` changes facts of its training."""
+    meaning = trainings.teacher_contract(train_params(), space())
+    base = models.Base(path="base", vae_digest="a" * 32, text_encoder_digest="b" * 32)
+    facts: dict[str, Any] = {
+        "stage": "train@tiny",
+        "steps_planned": 6,
+        "steps_done": 6,
+        "parameters": {"trainable": 1, "frozen_vae": 2, "frozen_text": 3, "total": 6},
+        "dataset_digest": "d" * 32,
+        "ema_decay": 0.9,
+        "objective": "flow_matching",
+        "teacher_digest": None,
+        "tensor_sources": None,
+    }
+    with files.new_folder(folder) as beside:
+        models.save(beside, network(), meaning, base, {**facts, **training})
+    return folder
 
 
 def job(folder: Path, rows: Dataset, **changed: Any) -> Job:

@@ -1,32 +1,20 @@
+import dataclasses
+
 import pytest
 import safetensors
 import safetensors.torch
 import torch
 
-from frostline import contract, files, models
+from frostline import contract, digests, files, models, trainings
 from frostline.errors import Refused, WrongUse
 from tests import tiny
 
-WHOLE = contract.Contract(latent_space=tiny.space(), process=tiny.process())
+WHOLE = trainings.teacher_contract(tiny.train_params(), tiny.space())
 
 
 @pytest.fixture
 def folder(tmp_path):
-    base = models.Base(path="base", vae_digest="a" * 32, text_encoder_digest="b" * 32)
-    training = {
-        "stage": "train@tiny",
-        "steps_planned": 6,
-        "steps_done": 6,
-        "parameters": {"trainable": 1, "frozen_vae": 2, "frozen_text": 3, "total": 6},
-        "dataset_digest": "d" * 32,
-        "ema_decay": 0.9,
-        "objective": "flow_matching",
-        "teacher_digest": None,
-        "tensor_sources": None,
-    }
-    with files.new_folder(tmp_path / "model") as beside:
-        models.save(beside, tiny.network(), WHOLE, base, training)
-    return tmp_path / "model"
+    return tiny.model(tmp_path / "model")
 
 
 def test_what_was_saved_is_what_is_loaded(folder):
@@ -69,8 +57,6 @@ def test_weights_without_a_contract_are_refused(folder):
     path = folder / models.WEIGHTS
     safetensors.torch.save_file(tiny.network().state_dict(), path)
     training = files.read_json(folder / "training.json")
-    from frostline import digests
-
     files.write_json(folder / "training.json", {**training, "weights_digest": digests.of_file(path)})
     with pytest.raises(Refused, match="the contract inside the weights"):
         models.load(folder)
@@ -85,5 +71,8 @@ def test_a_folder_that_is_not_there_and_a_file_that_is_missing_are_named(folder)
 
 
 def test_a_model_without_a_sampling_part_may_not_be_sampled(folder):
+    model = models.load(folder)
+    assert model.sampled() == (WHOLE.process, WHOLE.sampling)
+    bare = contract.Contract(latent_space=tiny.space(), process=tiny.process())
     with pytest.raises(Refused, match="no process or sampling part"):
-        models.load(folder).sampled()
+        dataclasses.replace(model, contract=bare).sampled()

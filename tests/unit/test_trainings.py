@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from frostline import contract, engine, models, params, records, trainings
+from frostline import contract, digests, engine, models, trainings
 from frostline.errors import Refused
 from tests import tiny
 
@@ -39,18 +39,7 @@ def test_a_teacher_s_contract_says_what_params_say(rows):
 
 def test_a_student_s_contract_has_guidance_folded_and_names_its_teacher(tmp_path, rows):
     teacher = models.load(trained(tmp_path, rows))
-    values = tiny.train_params().model_dump(exclude={"model"})
-    extra = {
-        "objective": "velocity_matching",
-        "teacher": "models/teacher",
-        "layers": [0],
-        "guidance": 3.0,
-        "guidance_interval": [0.0, 1.0],
-    }
-    student = records.parse(
-        params.StudentParams, {**values, "validate_every": {"steps": 9}, **extra}, origin="params.yaml"
-    )
-    meaning = trainings.student_contract(student, rows.space, teacher)
+    meaning = trainings.student_contract(tiny.student_params(guidance=3.0), rows.space, teacher)
     assert meaning.sampling is not None
     assert (meaning.sampling.guidance, meaning.sampling.guidance_form) == (3.0, "folded")
     assert meaning.sampling.teacher_digest == teacher.training.weights_digest
@@ -71,8 +60,6 @@ def test_a_published_model_tells_how_it_came_to_be(tmp_path, rows):
 
 
 def test_two_trainings_are_the_same_bytes(tmp_path, rows):
-    from frostline import digests
-
     assert len({digests.of_folder(trained(tmp_path / name, rows)) for name in ("one", "two")}) == 1
 
 

@@ -1,0 +1,134 @@
+"""A small seeded run of each expensive stage, as numbers that tell whether its results are still the same.
+
+Each run stands on its own: a change of what the cache makes does not show in the numbers of train.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from frostline import digits, encoding, engine, models, params, records, store, trainings, transformer
+from frostline.codec import Codec
+from frostline.engine import Outcome
+from frostline.manifest import Row
+from frostline.objectives import velocity_matching
+from tests import conftest, tiny
+
+Numbers = dict[str, list[float] | str]
+
+
+def cache(folder: Path) -> Numbers:
+    """Three images and two clips of digits through a fixed VAE and text encoder."""
+    base = conftest.make_base(folder / "base", seed=0)
+    settings = records.parse(
+        params.CacheParams,
+        {"encode_batch": 2, "text_batch": 4, "stored_dtype": "float32", "preview_prompts": ["a handwritten digit one"]},
+        origin="tests/golden",
+    )
+    codec = Codec(base, stored_dtype=settings.stored_dtype)
+    rows = [_digit(0, 1), _digit(1, 1), _digit(2, 1), _digit(3, 5), _digit(4, 5)]
+    encoding.write_source(
+        rows, lambda row: digits.render(row.start, 0, row.frames, _motion(row.frames)), codec, settings, folder / "out"
+    )
+    latents = store.Latents(folder / "out")
+    found: Numbers = {f"latent {item.item}": _sketch(latents.raw([n])) for n, item in enumerate(latents.items)}
+    found |= {f"text {n}": _sketch(latents.text(n)) for n in range(len(latents))}
+    return {**found, "null": _sketch(latents.null()), "latent id": encoding.latent_id(rows[3], tiny.space())}
+
+
+def train(folder: Path) -> Numbers:
+    """Five steps of flow matching, every step validated and sampled."""
+    job = tiny.job(folder, tiny.data(folder), steps=5, validate_every={"steps": 1})
+    return _training(engine.run(job), folder)
+
+
+def distill(folder: Path) -> Numbers:
+    """Five steps of velocity matching from a teacher of two layers to a student of one."""
+    rows, settings = tiny.data(folder), tiny.student_params(steps=5, validate_every={"steps": 1})
+    teacher = models.load(tiny.model(folder / "teacher"))
+    meaning = trainings.student_contract(settings, rows.space, teacher)
+    network, _ = transformer.from_layers(teacher.transformer, settings.layers)
+    job = engine.Job(
+        name="distill tiny",
+        network=network,
+        objective=velocity_matching.objective(
+            trainings.process_of(meaning),
+            teacher=teacher.transformer,
+            null=rows.null(),
+            scale=settings.guidance,
+            interval=settings.guidance_interval,
+        ),
+        dataset=rows,
+        params=settings,
+        contract=meaning,
+        identity={},
+        work=folder,
+    )
+    return _training(engine.run(job), folder)
+
+
+RUNS: dict[str, Callable[[Path], Numbers]] = {"cache": cache, "train": train, "distill": distill}
+
+
+def numbers(stage: str) -> Numbers:
+    """The numbers of one stage, made in a folder that goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        return RUNS[stage](Path(folder))
+
+
+def _digit(scan: int, frames: int) -> Row:
+    label = int(digits.labels()[scan])
+    return Row(
+        id=f"{scan}",
+        source="digits",
+        item=f"scan-{scan}",
+        split="train",
+        locator="",
+        content=f"{scan}",
+        start=scan,
+        frames=frames,
+        height=32,
+        width=32,
+        source_width=32,
+        source_height=32,
+        source_frames=frames,
+        source_fps=0.0,
+        crop=(0, 0, 32, 32),
+        caption=digits.caption(label, _motion(frames)),
+        attributes="{}",
+    )
+
+
+def _motion(frames: int) -> digits.Motion | None:
+    return None if frames == 1 else "left"
+
+
+def _training(outcome: Outcome, folder: Path) -> Numbers:
+    progress = outcome.progress
+    last = sorted((folder / "preview").iterdir())[-1]
+    return {
+        "losses": [point["loss"] for point in progress.curve],
+        "validation": [value for point in progress.validation for name, value in point.items() if name != "step"],
+        "preview": _sketch(_preview(last)),
+        **{f"weights {name}": _sketch(tensor) for name, tensor in sorted(outcome.network.state_dict().items())},
+    }
+
+
+def _preview(path: Path) -> Tensor:
+    import safetensors.torch
+
+    return safetensors.torch.load_file(path)["latents"]
+
+
+def _sketch(tensor: Tensor) -> list[float]:
+    """Norm, and the products with three fixed waves: what moves any value moves one of these."""
+    flat = tensor.detach().double().flatten()
+    place = torch.arange(len(flat), dtype=torch.float64)
+    return _rounded([flat.norm(), *(flat @ torch.sin(place * speed + 1) for speed in (0.1, 0.9, 2.3))])
+
+
+def _rounded(values: Sequence[Tensor]) -> list[float]:
+    return [float(f"{value.item():.7g}") for value in values]
