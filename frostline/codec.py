@@ -44,18 +44,20 @@ class Codec:
     @functools.cached_property
     def vae(self) -> AutoencoderKLWan:
         """The frozen VAE in float32."""
-        vae, audit = AutoencoderKLWan.from_pretrained(
+        loaded: Any = AutoencoderKLWan.from_pretrained(
             self.base / "vae", torch_dtype=torch.float32, output_loading_info=True, local_files_only=True
         )
+        vae, audit = loaded
         _require_whole(audit, self.base / "vae")
         return vae.eval().requires_grad_(False).to(self.device)
 
     @functools.cached_property
     def text_encoder(self) -> UMT5EncoderModel:
         """The frozen text encoder in float32."""
-        encoder, audit = UMT5EncoderModel.from_pretrained(
+        loaded: Any = UMT5EncoderModel.from_pretrained(
             self.base / "text_encoder", dtype=torch.float32, output_loading_info=True, local_files_only=True
         )
+        encoder, audit = loaded
         _require_whole(audit, self.base / "text_encoder")
         return encoder.eval().requires_grad_(False).to(self.device)
 
@@ -76,7 +78,8 @@ class Codec:
         expected = self.latent_space.shape(pixels.shape[1:4])
         low, high = self.latent_space.input_range
         unit = pixels.to(self.device).permute(0, 4, 1, 2, 3).float() / 255
-        raw = self.vae.encode(unit * (high - low) + low).latent_dist.mode()
+        encoded: Any = self.vae.encode(unit * (high - low) + low)
+        raw: Tensor = encoded.latent_dist.mode()
         if tuple(raw.shape[1:]) != expected:
             raise Refused(
                 f"{self.base / 'vae'} gave latents {tuple(raw.shape[1:])} where its config promises {expected}"
@@ -95,7 +98,8 @@ class Codec:
     def decode_float(self, normalised: Tensor) -> Tensor:
         """Latents (B, C, T', H', W') -> pixels float32 (B, T, H, W, 3) in 0 to 1."""
         low, high = self.latent_space.input_range
-        video = self.vae.decode(self.denormalise(normalised.to(self.device).float())).sample
+        decoded: Any = self.vae.decode(self.denormalise(normalised.to(self.device).float()))
+        video: Tensor = decoded.sample
         return ((video - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 4, 1)
 
     def decode(self, normalised: Tensor) -> Tensor:

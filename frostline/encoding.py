@@ -109,7 +109,7 @@ def _write_bucket(
     codec: Codec,
     params: CacheParams,
     work: Path,
-    bar: tqdm.tqdm,
+    bar: "tqdm.tqdm[Any]",
 ) -> None:
     space = codec.latent_space
     width = math.prod(space.shape(bucket)) * store.DTYPES[space.stored_dtype].itemsize
@@ -123,7 +123,7 @@ def _write_bucket(
             bar.update(len(part))
 
 
-def _encode(rows: Sequence[Row], pixels: Pixels, codec: Codec, size: int, bar: tqdm.tqdm) -> Tensor:
+def _encode(rows: Sequence[Row], pixels: Pixels, codec: Codec, size: int, bar: "tqdm.tqdm[Any]") -> Tensor:
     """Raw latents (len(rows), C, T', H', W'), encoded as a batch of ``size``."""
     stacked = torch.from_numpy(np.stack([pixels(row) for row in rows]))
     padded = torch.cat([stacked, stacked[-1:].expand(size - len(rows), *stacked.shape[1:])])

@@ -120,8 +120,8 @@ def _write(
             beside,
             row_group_size=max(1, ROW_GROUP_BYTES // width),
             compression="none",
-            use_dictionary=["vae_digest", "text_id"],
-            write_statistics=scalars,
+            use_dictionary=["vae_digest", "text_id"],  # pyright: ignore[reportArgumentType] (lists are documented)
+            write_statistics=scalars,  # pyright: ignore[reportArgumentType]
             data_page_size=1 << 30,
             max_rows_per_page=1 << 30,
         )
