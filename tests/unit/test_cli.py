@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline import cli, codec, generation, models
+from frostline import cli, codec, generation, models, params
+from frostline.cli import preset as commands
 
 PROJECT = Path(__file__).resolve().parents[2]
 SEVEN = "a handwritten digit seven"
@@ -190,3 +191,9 @@ def test_presets_are_listed_and_an_unknown_one_says_which_there_are(frostline, s
     assert preset(frostline, settings)[1] == "short\n"
     code, _, err = preset(frostline, settings, "long")
     assert (code, "which has: short" in err) == (2, True)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_of_the_project_gives_good_params(settings, path):
+    assert commands.apply(settings / "params.yaml", path)
+    params.load(settings / "params.yaml")
