@@ -42,7 +42,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(images=5000, clips=2500, seeds=3, placements=14, resamples=100)
-QUICK = Size(images=60, clips=40, seeds=2, placements=1, resamples=4)
+QUICK = Size(images=40, clips=20, seeds=2, placements=1, resamples=4)
 
 
 class Key(NamedTuple):
