@@ -10,6 +10,7 @@ to work. Both 1 x 1 x 1 convolutions about the latents take up the change: what 
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan
+from scipy import linalg
 from torch import Tensor
 
 from frostline.errors import Refused
@@ -42,19 +43,45 @@ def statistics(vae: AutoencoderKLWan, scans: np.ndarray) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def require_alive(vae: AutoencoderKLWan, scans: np.ndarray) -> None:
-    """Refuse a VAE with a channel that carries nothing: re-gauging would blow its remnant up to full size.
+def emptiness(vae: AutoencoderKLWan, scans: np.ndarray) -> Tensor:
+    """Posterior width over the spread of the means, of each channel over scans as images: float64 (C,).
 
-    Raises Refused if some channel's posterior is wider than the spread of its means over the scans as images.
+    About .05 in a channel that is used; above 1 the channel carries nothing, and the decoder ignores it.
     """
     posterior = training.posterior(vae, training.as_pixels([figures.drifting(int(scan), 1) for scan in scans]))
-    ratio = posterior.std.mean((0, 2, 3, 4)) / posterior.mean.std((0, 2, 3, 4))  # (z_dim,)
-    dead = [channel for channel, wide in enumerate(ratio.tolist()) if wide > WIDEST]
-    if dead:
-        raise Refused(
-            f"channels {dead} of the VAE carry nothing (posterior {ratio.max():.2f} of the spread, at most {WIDEST}): "
-            "raise kl_floor or lower kl_weight in frostline/foundation/vae.py and train again"
-        )
+    return (posterior.std.mean((0, 2, 3, 4)) / posterior.mean.std((0, 2, 3, 4))).double()
+
+
+@torch.no_grad()
+def mix(vae: AutoencoderKLWan, found: tuple[Tensor, Tensor], empty: Tensor) -> None:
+    """Change the VAE in place so that every channel carries an equal share of what all of them carry.
+
+    Training lets some channels die. Re-gauging such a channel would blow its remnant up to full size, and a diffusion
+    model would learn it as data. So channels are brought to one spread, the dead ones to a spread as small as their
+    part, and turned by an orthogonal matrix of equal entries (Hadamard's): the same function, no channel empty.
+    The posterior's width is set to that of the live channels. Raises Refused if half of the channels are dead.
+    """
+    mean, std = found
+    live = empty <= WIDEST
+    if live.sum() <= len(live) / 2:
+        raise Refused(f"only {int(live.sum())} of {len(live)} channels of the VAE carry anything: train it anew")
+    unit = std * empty.clamp(min=1.0)  # (C,): raw size of one unit
+    turn = torch.from_numpy(linalg.hadamard(len(std))).double() / len(std) ** 0.5  # (C, C)
+    weight, bias = training.affine(vae.quant_conv)
+    kernel, offset, channels = weight.double(), bias.double(), len(std)
+    forth = turn / unit  # (C, C): raw - mean -> mixed
+    width = (empty[live] * std[live] / unit[live]).square().mean()
+    kernel[:channels] = torch.einsum("ij,j...->i...", forth, kernel[:channels])
+    offset[:channels] = forth @ (offset[:channels] - mean)
+    kernel[channels:] = 0.0
+    offset[channels:] = width.log()
+    weight.copy_(kernel)
+    bias.copy_(offset)
+    weight, bias = training.affine(vae.post_quant_conv)
+    kernel, offset = weight.double(), bias.double()
+    back = unit[:, None] * turn.T  # (C, C): mixed -> raw - mean
+    bias.copy_(offset + kernel[:, :, 0, 0, 0] @ mean)
+    weight.copy_((kernel[:, :, 0, 0, 0] @ back)[:, :, None, None, None])
 
 
 @torch.no_grad()

@@ -36,13 +36,19 @@ class Recipe(Record):
 def make(folder: Path, recipe: Recipe, say: Say) -> None:
     """Train everything and write a whole base into a folder; `say` is given lines of progress."""
     exact, curve = train_vae(recipe, say)
-    gauge.require_alive(exact, digits.members("validation")[: recipe.curve_scans])
     stored = rounded(exact)
     for each in (exact, stored):
-        gauge.regauge(each, gauge.statistics(each, _gauge_scans(recipe)), gauge.published(each))
+        gauge_latents(each, recipe)
     referee = judging.train(recipe.judge, _progress("judge", recipe.judge.steps, say))
     save(folder, stored, recipe.text_seed, referee)
     files.write_json(folder / RECORD, facts(folder, recipe, curve, exact, referee))
+
+
+def gauge_latents(vae: AutoencoderKLWan, recipe: Recipe) -> None:
+    """Give a trained VAE latents of Wan2.1's published statistics in which every channel carries something."""
+    scans = _gauge_scans(recipe)
+    gauge.mix(vae, gauge.statistics(vae, scans), gauge.emptiness(vae, scans[: recipe.curve_scans]))
+    gauge.regauge(vae, gauge.statistics(vae, scans), gauge.published(vae))
 
 
 def train_vae(recipe: Recipe, say: Say) -> tuple[AutoencoderKLWan, list[dict[str, float]]]:
