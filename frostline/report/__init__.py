@@ -255,7 +255,8 @@ def _short(bucket: Bucket) -> str:
 def _gallery(evaluated: Sequence[Evaluated], real: HeldOut) -> Gallery:
     shown = [one for one in evaluated if real.bucket in one.drawn]
     drawn = {one.name: rows(one.drawn[real.bucket]) for one in shown}
-    captions, prompts = np.array(real.captions), _spread(list(real.prompts), ROWS)
+    captions = np.array(real.captions)
+    prompts = list(drawn[shown[0].name]) if shown else _spread(list(real.prompts), ROWS)  # few samples: not all prompts
     drawn[REAL] = {prompt: real.pixels[captions == prompt] for prompt in prompts}
     width = min(_columns(real.bucket), *(len(made) for by_prompt in drawn.values() for made in by_prompt.values()))
     asked = [

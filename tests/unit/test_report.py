@@ -1,6 +1,7 @@
 """The page: nothing fetched, nothing run, captions escaped, the same bytes for the same evaluation, well formed."""
 
 import base64
+import dataclasses
 import html.parser
 import io
 import xml.etree.ElementTree as ET
@@ -92,6 +93,16 @@ def test_the_page_is_well_formed_and_runs_and_fetches_nothing(text: str):
     assert all(source.startswith("data:image/") for source in sources)
     assert "http" not in text
     assert "url(" not in text
+
+
+def test_fewer_samples_than_prompts_show_the_prompts_that_were_drawn(evaluated: list[Evaluated]):
+    one = evaluated[0]
+    drawn = one.drawn[IMAGE]
+    first = evaluation.Drawn(prompts=drawn.prompts[:1], latents=drawn.latents[:1], pixels=drawn.pixels[:1])
+    text = page([dataclasses.replace(one, drawn={IMAGE: first})])
+    alts = [attributes["alt"] or "" for tag, attributes in read(text).tags if tag == "img"]
+    assert f"teacher: {drawn.prompts[0]}" in alts
+    assert not any(f"teacher: {prompt}" in alts for prompt in set(drawn.prompts) - {drawn.prompts[0]})
 
 
 def test_captions_and_notices_are_escaped(text: str):
