@@ -83,38 +83,36 @@ def run(job: Job) -> Outcome:
     average = Average(network, params.ema_decay)
     progress = _resume(job, network, average, optimizer)
     preemption = Preemption()
-    bar = tqdm.tqdm(total=end, initial=progress.step, desc=job.name, unit="step", mininterval=2.0)
+    with tqdm.tqdm(total=end, initial=progress.step, desc=job.name, unit="step", mininterval=2.0) as bar:
+        while progress.step < end:
+            step = progress.step
+            batch = batches.at(step)
+            size = len(batch.rows)
+            noise = randomness.normal_rows(list(range(size)), batch.clean.shape[1:], params.seed, step, "noise")
+            draw = randomness.generator(params.seed, step, "sigma")
+            sigma = schedule.DRAWS[process.draws](size, process.shift, draw)
 
-    while progress.step < end:
-        step = progress.step
-        batch = batches.at(step)
-        size = len(batch.rows)
-        noise = randomness.normal_rows(list(range(size)), batch.clean.shape[1:], params.seed, step, "noise")
-        draw = randomness.generator(params.seed, step, "sigma")
-        sigma = schedule.DRAWS[process.draws](size, process.shift, draw)
+            loss = job.objective(network, batch, noise, sigma).mean()
+            if not torch.isfinite(loss):
+                raise FrostlineError(_not_finite(job, step, batch.rows, loss.item()))
+            loss.backward()
+            optimizer.step(step)
+            average.follow(network, step)
 
-        loss = job.objective(network, batch, noise, sigma).mean()
-        if not torch.isfinite(loss):
-            raise FrostlineError(_not_finite(job, step, batch.rows, loss.item()))
-        loss.backward()
-        optimizer.step(step)
-        average.follow(network, step)
+            progress.step += 1
+            progress.losses.append(loss.item())
+            bar.update()
+            if progress.step % stretch == 0 or progress.step == end:
+                progress.curve.append({"step": progress.step, "loss": _mean(progress.losses)})
+                bar.set_postfix(loss=f"{progress.curve[-1]['loss']:.4f}", refresh=False)
+                progress.losses.clear()
+            if progress.step % validate_every == 0 or progress.step == end:
+                progress.validation.append({"step": progress.step, **validate(job, average.network)})
+                preview(job, average.network, progress.step)
+            if progress.step % params.checkpoint_every == 0 or preemption.asked:
+                _save(job, network, average, optimizer, progress)
+            preemption.stop_if_asked(str(job.work))
 
-        progress.step += 1
-        progress.losses.append(loss.item())
-        bar.update()
-        if progress.step % stretch == 0 or progress.step == end:
-            progress.curve.append({"step": progress.step, "loss": _mean(progress.losses)})
-            bar.set_postfix(loss=f"{progress.curve[-1]['loss']:.4f}", refresh=False)
-            progress.losses.clear()
-        if progress.step % validate_every == 0 or progress.step == end:
-            progress.validation.append({"step": progress.step, **validate(job, average.network)})
-            preview(job, average.network, progress.step)
-        if progress.step % params.checkpoint_every == 0 or preemption.asked:
-            _save(job, network, average, optimizer, progress)
-        preemption.stop_if_asked(str(job.work))
-
-    bar.close()
     return Outcome(network=average.network, progress=progress)
 
 

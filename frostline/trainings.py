@@ -140,6 +140,10 @@ def publish(
 
 
 def _table(rows: Sequence[Mapping[str, float]]) -> str:
-    """Rows as tab-separated values; floats with eight digits, which float32 losses do not exceed."""
-    lines = ["\t".join(rows[0])] + ["\t".join(f"{value:.8g}" for value in row.values()) for row in rows]
+    """Rows as tab-separated values, the step first; eight digits, which float32 losses do not exceed.
+
+    Rows that came back from a checkpoint hold their columns in another order than those made since.
+    """
+    names = sorted(rows[0], key=lambda name: (name != "step", name))
+    lines = ["\t".join(names)] + ["\t".join(f"{row[name]:.8g}" for name in names) for row in rows]
     return "\n".join(lines) + "\n"

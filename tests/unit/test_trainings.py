@@ -21,7 +21,7 @@ def signals():
 
 
 def trained(tmp_path, rows, **changed):
-    (tmp_path / "work").mkdir(parents=True)
+    (tmp_path / "work").mkdir(parents=True, exist_ok=True)
     job = tiny.job(tmp_path / "work", rows, steps=2, **changed)
     outcome = engine.run(job)
     trainings.publish(tmp_path / "model", job, outcome, stage="train@tiny", objective="flow_matching", base="base")
@@ -61,6 +61,24 @@ def test_a_published_model_tells_how_it_came_to_be(tmp_path, rows):
 
 def test_two_trainings_are_the_same_bytes(tmp_path, rows):
     assert len({digests.of_folder(trained(tmp_path / name, rows)) for name in ("one", "two")}) == 1
+
+
+def test_a_training_that_went_on_from_a_checkpoint_is_the_same_bytes(tmp_path, rows):
+    whole = trained(tmp_path / "whole", rows, checkpoint_every=1)
+    work = tmp_path / "broken" / "work"
+    job = tiny.job(work, rows, steps=2, checkpoint_every=1)
+
+    def power_cut(*given):
+        if list(work.glob("step-*")):
+            raise KeyboardInterrupt
+        return job.objective(*given)
+
+    work.mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(dataclasses.replace(job, objective=power_cut))
+    broken = trained(tmp_path / "broken", rows, checkpoint_every=1)
+    assert (broken / "curve.tsv").read_text() == (whole / "curve.tsv").read_text()
+    assert digests.of_folder(broken) == digests.of_folder(whole)
 
 
 def test_no_preview_prompts_are_no_previews(tmp_path):
