@@ -1,0 +1,293 @@
+"""The stages as DVC runs them, one process each, on a few digits and the project's own miniature."""
+
+import copy
+import importlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import yaml
+
+from frostline import checkpoints, digests, digits, files, media, models
+from frostline.dataset import Dataset
+from frostline.errors import FrostlineError, Refused, WrongUse
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+LATENTS = ["--latents", "data/latents"]
+INDEXED = ["--index", "data/latents.json", *LATENTS]
+PREFLIGHT = ["--preflight", "reports/preflight.json"]
+INDEX = ["index", *LATENTS, "--index", "data/latents.json"]
+TRAIN = ["train", "teacher", *INDEXED, *PREFLIGHT, "--model", "models/teacher"]
+DISTILL = ["distill", "guided", *INDEXED, *PREFLIGHT, "--model", "models/guided"]
+CHECK = ["preflight", "--manifests", "data/manifest", *INDEXED, "--report", "reports/preflight.json"]
+IMAGES, CLIPS = "1x32x32", "5x32x32"
+SECONDS = 300
+Finished = subprocess.CompletedProcess[str]
+
+
+def settings() -> dict[str, Any]:
+    """The project's params with two folders for sources and trainings of few steps."""
+    values = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    values["base"] = str(ROOT / values["base"])
+    values["sources"] = {"clips": _source("frames", [5, 32, 32]), "pictures": _source("imagefolder", [1, 32, 32])}
+    values["cache"] |= {"encode_batch": 8, "preview_prompts": ["a handwritten digit seven"]}
+    values["preflight"] |= {"statistics_rows": 100, "roundtrip_rows": 4, "reencode_rows": 2, "minimum_psnr": 20.0}
+    short = {
+        "steps": 120,
+        "buckets": {IMAGES: {"share": 0.5, "batch": 4}, CLIPS: {"share": 0.5, "batch": 2}},
+        "validate_every": {"steps": 60},
+        "checkpoint_every": 20,
+    }
+    teacher = values["train"]["runs"]["teacher"] | short
+    teacher["model"] = {"layers": 2, "heads": 1, "head_dim": 12, "ffn_dim": 24, "patch_size": [1, 1, 1]}
+    teacher["sampling"] |= {"steps": 2}
+    values["train"]["runs"] = {"teacher": teacher, "early": teacher | {"stop_at": 3}}
+    guided = values["students"]["guided"] | short | {"layers": [1], "steps": 5}
+    guided["sampling"] |= {"steps": 2}
+    values["students"] = {"guided": guided, "hasty": guided | {"teacher": "models/early"}}
+    return values
+
+
+def _source(kind: str, bucket: list[int]) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "path": "media/clips" if kind == "frames" else "media/pictures",
+        "caption": "text",
+        "buckets": [bucket],
+        "use_sliding_window": False,
+        "window_stride": 1,
+        "split": {"seed": 0, "validation": 0.2, "test": 0.1},
+        "max_pixels": 10_000,
+        "max_rejected": 0.0,
+    }
+
+
+def draw(folder: Path) -> None:
+    """Forty images and twelve clips of real digits, with captions."""
+    pictures, clips = [], []
+    for scan in range(40):
+        media.write_png(folder / "pictures" / f"{scan}.png", digits.render(scan, 0, 1)[0])
+        pictures.append({"file_name": f"{scan}.png", "text": digits.caption(int(digits.labels()[scan]))})
+    for scan in range(12):
+        for number, frame in enumerate(digits.render(scan, 0, 5, "left")):
+            media.write_png(folder / "clips" / f"{scan}" / f"{number}.png", frame)
+        clips.append({"file_name": f"{scan}", "text": digits.caption(int(digits.labels()[scan]), "left")})
+    for name, lines in (("pictures", pictures), ("clips", clips)):
+        (folder / name / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
+def started(project: Path, stage: str, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", f"stages.{stage}", *arguments]
+    return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: "subprocess.Popen[str]") -> Finished:
+    out, errors = process.communicate(timeout=SECONDS)
+    return Finished(process.args, process.returncode, out, errors)
+
+
+def run(project: Path, stage: str, *arguments: str) -> Finished:
+    return ended(started(project, stage, *arguments))
+
+
+def done(project: Path, stage: str, *arguments: str) -> Finished:
+    result = run(project, stage, *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Runs a stage's ``main`` in this process, where many refusals cost no start: ``here("train", "teacher")``."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(stage: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [stage, *arguments])
+        importlib.import_module(f"stages.{stage}").main()
+
+    monkeypatch.chdir(project)
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+def refusal(error: type[FrostlineError], call: Callable[..., None], *command: str) -> str:
+    """What a stage says when it refuses."""
+    with pytest.raises(error) as caught:
+        call(*command)
+    return str(caught.value)
+
+
+def refused(result: Finished, code: int, *words: str) -> None:
+    """One error, with these words, this exit code and no traceback."""
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert (result.returncode, len(errors)) == (code, 1), result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def write(project: Path, values: dict[str, Any]) -> None:
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which every stage has run once; read it, never write in it."""
+    project = tmp_path_factory.mktemp("project")
+    draw(project / "media")
+    write(project, settings())
+    for name in ("pictures", "clips"):
+        done(project, "prepare", name, "--manifest", f"data/manifest/{name}")
+        done(project, *cached(name))
+    done(project, *INDEX)
+    done(project, *CHECK)
+    for command in (TRAIN, DISTILL):
+        assert "the frozen ones are not loaded" in done(project, *command).stdout
+    return project
+
+
+def cached(name: str) -> list[str]:
+    return ["cache", name, "--manifest", f"data/manifest/{name}", "--latents", f"data/latents/{name}"]
+
+
+@pytest.fixture
+def project(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it to spoil, without the models."""
+    for name in ("data", "reports", "media"):
+        shutil.copytree(whole / name, tmp_path / name)
+    write(tmp_path, settings())
+    return tmp_path
+
+
+def test_media_become_a_teacher_and_a_student(whole: Path):
+    rows = Dataset(whole / "data" / "latents.json", whole / "data" / "latents")
+    assert (rows.buckets.count(IMAGES), rows.buckets.count(CLIPS)) == (40, 12)
+    verdicts = files.read_json(whole / "reports" / "preflight.json")
+    assert set(verdicts["findings"]) == {"source clips", "source pictures", "train teacher", "train early"}
+    teacher, student = (models.load(whole / "models" / name) for name in ("teacher", "guided"))
+    assert teacher.training.complete
+    assert student.training.complete
+    assert teacher.contract.latent_space == student.contract.latent_space == rows.space
+    assert student.contract.sampling is not None
+    assert student.contract.sampling.teacher_digest == teacher.training.weights_digest
+    assert (student.training.tensor_sources or {})["blocks.0.attn1.to_q.weight"] == "blocks.1.attn1.to_q.weight"
+    assert teacher.training.dataset_digest == rows.digest
+    (preview,) = (whole / "models" / "guided" / "preview").iterdir()
+    assert safetensors.torch.load_file(preview)["latents"].shape == (1, 16, 1, 4, 4)
+    assert not list((whole / ".work").glob("*/*/*")), "finished stages give up their work folders"
+
+
+def test_the_same_input_gives_the_same_bytes(whole: Path, project: Path, here: Callable[..., None]):
+    shutil.rmtree(project / "data" / "latents" / "clips")
+    here(*cached("clips"))
+    for name in ("data/latents/clips", "data/latents/pictures"):
+        assert digests.of_folder(project / name) == digests.of_folder(whole / name)
+
+
+def wait_for(work: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    """Until ``count`` checkpoints' worth of steps are done."""
+    deadline = time.monotonic() + SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if list(work.glob(f"train-teacher/*/step-{count * 20:08d}")):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"the training ended before it was stopped: {ended(process).stderr}")
+
+
+def test_a_training_killed_and_then_preempted_goes_on_to_the_same_bytes(
+    whole: Path, project: Path, here: Callable[..., None]
+):
+    work, model = project / ".work", project / "models" / "teacher"
+    process = started(project, *TRAIN)
+    wait_for(work, 1, process)
+    process.kill()
+    ended(process)
+    process = started(project, *TRAIN)
+    wait_for(work, 2, process)
+    process.send_signal(signal.SIGTERM)
+    refused(ended(process), 75, "progress is in .work/train-teacher/", "run the same command again")
+    assert not model.exists()
+
+    (state,) = [max(folder.glob("step-*")) / checkpoints.STATE for folder in (work / "train-teacher").iterdir()]
+    facts = files.read_json(state)
+    files.write_json(state, {**facts, "identity": {**facts["identity"], "contract": "0" * 32}})
+    said = refusal(Refused, here, *TRAIN)
+    assert str(state.parent.relative_to(project)) in said
+    assert "contract: " in said
+    assert "0" * 32 in said
+    files.write_json(state, facts)
+
+    result = done(project, *TRAIN)
+    assert f"going on after step {facts['step']} of 120" in result.stdout
+    assert digests.of_folder(model) == digests.of_folder(whole / "models" / "teacher")
+
+
+def test_a_training_stopped_early_is_unfinished_and_no_teacher(
+    project: Path, here: Callable[..., None], capsys: pytest.CaptureFixture[str]
+):
+    here("train", "early", *INDEXED, *PREFLIGHT, "--model", "models/early")
+    assert "unfinished, 3 of 120 steps; it cannot be registered" in capsys.readouterr().out
+    training = models.load(project / "models" / "early").training
+    assert (training.steps_done, training.steps_planned, training.complete) == (3, 120, False)
+    said = refusal(Refused, here, "distill", "hasty", *INDEXED, *PREFLIGHT, "--model", "models/hasty")
+    assert "models/early: unfinished, 3 of 120 steps" in said
+    assert not (project / "models" / "hasty").exists()
+
+
+def test_a_slip_in_params_is_named(project: Path, here: Callable[..., None]):
+    values = settings()
+    values["train"]["runs"]["teacher"]["caption_dropuot"] = 0.1
+    write(project, values)
+    refused(run(project, *TRAIN), 2, "params.yaml: unknown key 'train.runs.teacher.caption_dropuot'")
+    values = settings()
+    values["students"]["guided"]["vae_loss_weight"] = 0.5
+    write(project, values)
+    said = refusal(WrongUse, here, *INDEX)
+    assert "key 'students.guided'" in said
+    assert "vae_loss_weight must be 0.0: the VAE is frozen" in said
+    write(project, settings())
+    said = refusal(WrongUse, here, "train", "techer", *INDEXED, *PREFLIGHT, "--model", "models/techer")
+    assert "train.runs has no 'techer'" in said
+    assert not (project / "models").exists()
+
+
+def test_latents_of_another_vae_are_refused_at_every_door(project: Path, tiny_base: Path, here: Callable[..., None]):
+    write(project, settings() | {"base": str(tiny_base)})
+    refused(run(project, *CHECK), 1, "vae_digest: ", f"the base {tiny_base}", "dvc repro")
+    write(project, settings())
+    shutil.rmtree(project / "data" / "latents" / "pictures")
+    tiny.cache(project / "data" / "latents" / "pictures")
+    before = (project / "data" / "latents.json").read_bytes()
+    said = refusal(Refused, here, *INDEX)
+    assert "cache clips and cache pictures do not belong together" in said
+    assert "against '" + "a" * 32 + "' (cache pictures)" in said
+    assert "vae_digest: " in refusal(Refused, here, *TRAIN)
+    assert (project / "data" / "latents.json").read_bytes() == before
+    assert not (project / "models").exists()
+
+
+def test_a_teacher_of_another_latent_space_is_refused(project: Path, here: Callable[..., None]):
+    tiny.model(project / "models" / "teacher")
+    said = refusal(Refused, here, *DISTILL)
+    assert "the latents and models/teacher do not belong together" in said
+    assert "vae_digest: " in said
+    assert [folder.name for folder in (project / "models").iterdir()] == ["teacher"]
+
+
+def test_nothing_trains_before_preflight_passed(project: Path, here: Callable[..., None]):
+    report = project / "reports" / "preflight.json"
+    files.write_json(report, {**files.read_json(report), "passed": False, "failed": ["D11"]})
+    for command in (TRAIN, DISTILL):
+        assert "reports/preflight.json: preflight failed ['D11']" in refusal(Refused, here, *command)
+    report.unlink()
+    assert "reports/preflight.json: no such file" in refusal(WrongUse, here, *TRAIN)
+    assert not (project / "models").exists()
