@@ -1,13 +1,14 @@
 """The figures of the whole pipeline on the embedded miniature.
 
-    python -m benchmarks.pipeline [--quick] [--only vae samplers quality export clones]
+    python -m benchmarks.pipeline [--quick] [--only vae samplers quality export run again]
 
 vae        fidelity of the shipped VAE on the test split
 samplers   the samplers of contracts, and eleven wrong conventions, against a closed-form velocity
 quality    teacher and student, 5,000 samples per seed (about half an hour of CPU; drawn sets are kept in .work)
 export     the stock diffusers pipeline against our samples
-clones     two fresh clones: how long `make run` takes, what runs again, which bytes differ (about an hour)
-quality and export need models/, which `make run` makes.
+run        a fresh clone: how long `make run` takes, which bytes differ from those here, what runs again (half an hour)
+again      a fresh clone whose `dvc repro` is killed in train and run again: which bytes differ from those here
+All but vae and samplers need what `make run` makes here, of the commit that is checked out.
 """
 
 import re
@@ -107,29 +108,47 @@ def export(frame: Frame) -> None:
     )
 
 
-def clones(frame: Frame) -> None:
-    """Time, idleness and sameness of `make run`, in fresh clones; quick goes through a project of three lines."""
-    from benchmarks.parts import toy
+def run(frame: Frame) -> None:
+    """Time, sameness and idleness of `make run` in a fresh clone; quick goes through a project of three lines."""
+    from benchmarks.parts import project, toy
 
     with tempfile.TemporaryDirectory() as folder:
         if frame.quick:
             toy.rehearse(frame, Path(folder))
-        else:
-            _clones(frame, Path(folder))
+            return
+        environment = project.bare(Path(folder) / "home")
+        clone = project.clone(Path(folder) / "clone")
+        project.run(["make", "install"], clone, environment)
+        _time_of_run(frame, clone, environment)
+        _same_bytes(frame, "clone_differing_files", clone, "a fresh clone after make run")
+        _second_repro(frame, clone, environment)
+        _student_change(frame, clone, environment)
 
 
-def _clones(frame: Frame, folder: Path) -> None:
+def again(frame: Frame) -> None:
+    """A clone whose `dvc repro` is killed in train and run again must make the bytes that are here."""
     from benchmarks.parts import project
 
-    environment = project.bare(folder / "home")
-    first, second = (project.clone(folder / name) for name in ("first", "second"))
-    for clone in (first, second):
+    if frame.quick:
+        print("  rehearsed by run")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        environment = project.bare(Path(folder) / "home")
+        clone = project.clone(Path(folder) / "clone")
         project.run(["make", "install"], clone, environment)
-    _time_of_run(frame, first, environment)
-    made = project.outputs(first)
-    _second_repro(frame, first, environment)
-    _killed_and_again(frame, second, environment, made)
-    _student_change(frame, first, environment)
+        _kill_and_repeat(clone, environment)
+        _same_bytes(
+            frame, "killed_differing_files", clone, "a fresh clone, dvc killed (SIGKILL) in train and run again"
+        )
+
+
+def _same_bytes(frame: Frame, figure: str, clone: Path, what: str) -> None:
+    from benchmarks.parts import project
+
+    here, there = project.outputs(Path()), project.outputs(clone)
+    differing = project.differing(here, there)
+    spread, note = ", ".join(differing[:5]), f"{what}, against those here: dvc.lock, data, models, reports"
+    frame.record(figure, len(differing), 0, "==", unit="files", n=len(there), spread=spread, note=note)
 
 
 def _time_of_run(frame: Frame, clone: Path, environment: dict[str, str]) -> None:
@@ -166,8 +185,8 @@ def _student_change(frame: Frame, clone: Path, environment: dict[str, str]) -> N
     frame.record("student_change_other_stages", len(strangers), 0, "==", unit="stages", n=1, spread="", note=note)
 
 
-def _killed_and_again(frame: Frame, clone: Path, environment: dict[str, str], wanted: dict[str, str]) -> None:
-    """A second clone whose `dvc repro` is killed in train and run again must make the first one's bytes."""
+def _kill_and_repeat(clone: Path, environment: dict[str, str]) -> None:
+    """Kill `dvc repro` once train has a checkpoint, and run it to its end; raises Failed if train starts anew."""
     from benchmarks.parts import project
 
     def training() -> bool:
@@ -178,18 +197,9 @@ def _killed_and_again(frame: Frame, clone: Path, environment: dict[str, str], wa
     resumed = project.run(repro, clone, environment)
     if "going on after step" not in resumed.output:
         raise project.Failed("the killed training started anew; it must go on from its checkpoint")
-    found = project.outputs(clone)
-    differing = project.differing(wanted, found)
-    note = (
-        "dvc.lock, data, models, reports of two clones; the second was killed (SIGKILL to dvc) in train and run again"
-    )
-    spread = ", ".join(differing[:5])
-    frame.record(
-        "clones_differing_files", len(differing), 0, "==", unit="files", n=len(found), spread=spread, note=note
-    )
 
 
-PARTS = {"vae": vae, "samplers": samplers, "quality": quality, "export": export, "clones": clones}
+PARTS = {"vae": vae, "samplers": samplers, "quality": quality, "export": export, "run": run, "again": again}
 
 
 def main(argv: list[str] | None = None) -> Frame:

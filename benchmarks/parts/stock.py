@@ -34,7 +34,7 @@ def differences(model_folder: Path, base: Path, folder: Path, prompts: Sequence[
         draw = generation.Draw(seed=0, frames=frames, height=height, width=width)
         sized: dict[str, Any] = {**call, "num_frames": frames, "height": height, "width": width}
         for prompt in prompts:
-            ours = generator.codec.decode_float(generator.drawn([prompt], draw)).numpy()
+            ours = generator.codec.decode_float(generator.latents([prompt], draw)).numpy()
             [stock] = pipeline(prompt, latents=generator.noise(1, draw), return_dict=False, **sized)
             found.append(float(np.abs(ours - stock).max()))
     return found
