@@ -21,7 +21,7 @@ from torch import Tensor
 
 from frostline import manifest, metrics, sources, store
 from frostline.errors import WrongUse
-from frostline.generation import Generator
+from frostline.generation import Draw, Generator
 from frostline.judge import Judge
 from frostline.manifest import Row
 from frostline.models import Model
@@ -157,7 +157,7 @@ def _numbers(mine: Draws, theirs: Draws | None, real: HeldOut, judge: Judge | No
 def draw(generator: Generator, prompts: Sequence[str], bucket: Bucket, seed: int, steps: int | None = None) -> Drawn:
     """One sample per prompt."""
     frames, height, width = bucket
-    latents = generator.sample_latents(prompts, seed=seed, frames=frames, height=height, width=width, steps=steps)
+    latents = generator.latents(prompts, Draw(seed=seed, frames=frames, height=height, width=width, steps=steps))
     return Drawn(prompts=tuple(prompts), latents=latents, pixels=generator.decode(latents).numpy())
 
 

@@ -61,61 +61,11 @@ class Generator:
         self.process, self.sampling = model.sampled()
         self._embeddings: dict[str, Tensor] = {}
 
-    def sample(
-        self,
-        prompts: Sequence[str],
-        seed: int,
-        frames: int,
-        height: int,
-        width: int,
-        steps: int | None = None,
-        shift: float | None = None,
-        guidance: float | None = None,
-        negative_prompt: str | None = None,
-        first: int = 0,
-    ) -> Tensor:
-        """One sample per prompt: pixels uint8 (N, T, H, W, 3); see Draw for the settings."""
-        draw = Draw(
-            seed=seed,
-            frames=frames,
-            height=height,
-            width=width,
-            steps=steps,
-            shift=shift,
-            guidance=guidance,
-            negative_prompt=negative_prompt,
-            first=first,
-        )
-        return self.decode(self.drawn(prompts, draw))
+    def sample(self, prompts: Sequence[str], draw: Draw) -> Tensor:
+        """One sample per prompt: pixels uint8 (N, T, H, W, 3); Refused for what the contract forbids."""
+        return self.decode(self.latents(prompts, draw))
 
-    def sample_latents(
-        self,
-        prompts: Sequence[str],
-        seed: int,
-        frames: int,
-        height: int,
-        width: int,
-        steps: int | None = None,
-        shift: float | None = None,
-        guidance: float | None = None,
-        negative_prompt: str | None = None,
-        first: int = 0,
-    ) -> Tensor:
-        """One sample per prompt: latents float32 (N, C, T', H', W'); see Draw for the settings."""
-        draw = Draw(
-            seed=seed,
-            frames=frames,
-            height=height,
-            width=width,
-            steps=steps,
-            shift=shift,
-            guidance=guidance,
-            negative_prompt=negative_prompt,
-            first=first,
-        )
-        return self.drawn(prompts, draw)
-
-    def drawn(self, prompts: Sequence[str], draw: Draw) -> Tensor:
+    def latents(self, prompts: Sequence[str], draw: Draw) -> Tensor:
         """One sample per prompt: latents float32 (N, C, T', H', W').
 
         Raises Refused for what the contract forbids, before anything is computed.
@@ -129,10 +79,10 @@ class Generator:
         batches = (slice(start, start + size) for start in bar)
         return torch.cat([self._sample_batch(numbers[rows], texts[rows], draw) for rows in batches])
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, drawn: Tensor) -> Tensor:
         """Latents (N, C, T', H', W') -> pixels uint8 (N, T, H, W, 3), at the fixed batch."""
-        size = self._latent_batch(tuple(latents.shape[2:]))
-        return torch.cat([self.codec.decode(_rows(part, size))[: len(part)] for part in latents.split(size)])
+        size = self._latent_batch(tuple(drawn.shape[2:]))
+        return torch.cat([self.codec.decode(_rows(part, size))[: len(part)] for part in drawn.split(size)])
 
     def noise(self, n: int, draw: Draw) -> Tensor:
         """The noise (n, C, T', H', W') float32 that samples ``first`` to ``first + n - 1`` of a seed start from."""

@@ -106,7 +106,9 @@ def draw(key: Key) -> Seen:
     parts: list[Seen] = []
     for first in range(0, key.n, CHUNK):
         asked = prompts[first : first + CHUNK]
-        latents = generator.latents(asked, Draw(seed=key.seed, frames=frames, height=height, width=width, first=first))
+        latents = generator.latents(
+            asked, generation.Draw(seed=key.seed, frames=frames, height=height, width=width, first=first)
+        )
         parts.append(evaluation.see(judge, generator.decode(latents).numpy(), asked))
     return Seen(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
 

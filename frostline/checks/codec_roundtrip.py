@@ -40,7 +40,8 @@ def check(
     )
     measured = {"decibels": decibels[DECLARED], "lead_over_other_readings": decibels[DECLARED] - others}
     best = max(decibels, key=lambda name: decibels[name])
-    return findings.judge(ABOUT, measured, bounds, note="" if decibels[DECLARED] - others >= TIE else f"read as {best} it fits better")
+    note = "" if decibels[DECLARED] - others >= TIE else f"read as {best} it fits better"
+    return findings.judge(ABOUT, measured, bounds, note=note)
 
 
 def readings(decoded: Tensor, pixels: Tensor) -> dict[str, float]:

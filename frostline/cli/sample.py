@@ -55,7 +55,7 @@ def sample(
         negative_prompt=negative_prompt,
     )
     _require_fitting(output_path, draw)
-    pixels = generator.decode(generator.drawn([prompt], draw))[0].cpu().numpy()
+    pixels = generator.sample([prompt], draw)[0].cpu().numpy()
     media.write(output_path, pixels, FRAMES_PER_SECOND)
     facts = {"prompt": prompt, "output": str(output_path), **generator.describe(draw), "base": str(place)}
     output.say(_line(output_path, facts), facts, as_json=as_json)

@@ -75,7 +75,7 @@ def test_sample_needs_no_setting_and_gives_the_librarys_pixels(frostline, tiny_m
     assert (facts["steps"], facts["guidance"], facts["frames"]) == (4, 2.0, 1)
     model = models.load(tiny_model)
     generator = generation.Generator(model, codec.Codec(generation.base_folder(model)))
-    [wanted] = generator.sample([SEVEN], seed=0, frames=1, height=32, width=32).numpy()
+    [wanted] = generator.sample([SEVEN], generation.Draw(seed=0, frames=1, height=32, width=32)).numpy()
     assert np.array_equal(image(tmp_path / "a.png"), wanted[0])
 
 

@@ -25,7 +25,7 @@ def test_the_stock_pipeline_gives_our_pixels(kind, frames, tiny_base, tmp_path, 
 
     generator = generation.Generator(model, codec.Codec(tiny_base))
     draw = generation.Draw(seed=3, frames=frames, height=32, width=32)
-    ours = generator.codec.decode_float(generator.drawn([PROMPT], draw)).numpy()
+    ours = generator.codec.decode_float(generator.latents([PROMPT], draw)).numpy()
     [stock] = pipeline(PROMPT, latents=generator.noise(1, draw), return_dict=False, **call)
     assert stock.shape == (1, frames, 32, 32, 3)
     assert np.abs(ours - stock).max() < 1e-4

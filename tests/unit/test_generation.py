@@ -7,6 +7,7 @@ import torch
 
 from frostline import codec, generation, guidance, models, sampling, transformer
 from frostline.errors import Refused, WrongUse
+from frostline.generation import Draw
 
 SEVEN, TWO = "a handwritten digit seven", "a handwritten digit two"
 IMAGE: dict[str, Any] = {"frames": 1, "height": 32, "width": 32}
@@ -28,7 +29,7 @@ def student(tiny_student, base_codec):
 
 
 def test_pixels_have_the_size_asked_for(teacher):
-    clip = teacher.sample([SEVEN, TWO], seed=0, frames=5, height=32, width=32)
+    clip = teacher.sample([SEVEN, TWO], Draw(seed=0, frames=5, height=32, width=32))
     assert clip.shape == (2, 5, 32, 32, 3)
     assert clip.dtype == torch.uint8
     assert clip.float().std() > 1
@@ -36,18 +37,18 @@ def test_pixels_have_the_size_asked_for(teacher):
 
 def test_neighbours_and_batch_borders_change_nothing(teacher):
     size = teacher.batch((1, 32, 32))
-    many = teacher.sample_latents([SEVEN] * (size + 3), seed=4, **IMAGE)
-    alone = teacher.sample_latents([SEVEN], seed=4, first=size + 1, **IMAGE)
+    many = teacher.latents([SEVEN] * (size + 3), Draw(seed=4, **IMAGE))
+    alone = teacher.latents([SEVEN], Draw(seed=4, first=size + 1, **IMAGE))
     assert torch.equal(many[size + 1], alone[0])
     assert torch.equal(teacher.decode(many)[size + 1], teacher.decode(alone)[0])
 
 
 def test_each_of_prompt_seed_and_index_matters(teacher):
-    first = teacher.sample_latents([SEVEN], seed=0, **IMAGE)
+    first = teacher.latents([SEVEN], Draw(seed=0, **IMAGE))
     others = [
-        teacher.sample_latents([TWO], seed=0, **IMAGE),
-        teacher.sample_latents([SEVEN], seed=1, **IMAGE),
-        teacher.sample_latents([SEVEN], seed=0, first=1, **IMAGE),
+        teacher.latents([TWO], Draw(seed=0, **IMAGE)),
+        teacher.latents([SEVEN], Draw(seed=1, **IMAGE)),
+        teacher.latents([SEVEN], Draw(seed=0, first=1, **IMAGE)),
     ]
     assert all((first - other).abs().max() > 1e-3 for other in others)
 
@@ -65,20 +66,20 @@ def test_guidance_from_outside_is_two_forwards_with_the_null_prompt(teacher):
         wanted = sampling.sampler(teacher.sampling).sample(
             velocity, teacher.noise(1, draw).expand(size, -1, -1, -1, -1)
         )
-    assert torch.equal(teacher.drawn([SEVEN], draw)[0], wanted[0])
+    assert torch.equal(teacher.latents([SEVEN], draw)[0], wanted[0])
 
 
 def test_folded_guidance_is_one_forward(student):
     calls = []
     handle = student.model.transformer.register_forward_hook(lambda *_: calls.append(1))
-    student.sample_latents([SEVEN], seed=0, steps=3, **IMAGE)
+    student.latents([SEVEN], Draw(seed=0, steps=3, **IMAGE))
     handle.remove()
     assert len(calls) == 3
 
 
 def test_a_negative_prompt_steers_where_guidance_is_applied(teacher):
-    plain = teacher.sample_latents([SEVEN], seed=0, **IMAGE)
-    steered = teacher.sample_latents([SEVEN], seed=0, negative_prompt=TWO, **IMAGE)
+    plain = teacher.latents([SEVEN], Draw(seed=0, **IMAGE))
+    steered = teacher.latents([SEVEN], Draw(seed=0, negative_prompt=TWO, **IMAGE))
     assert (plain - steered).abs().max() > 1e-4
 
 
@@ -102,24 +103,24 @@ def test_text_is_padded_to_the_contracts_length(teacher):
 )
 def test_what_the_contract_forbids_or_means_nothing(student, settings, error, says):
     with pytest.raises(error, match=says):
-        student.sample_latents([SEVEN], **{"seed": 0, **IMAGE, **settings})
+        student.latents([SEVEN], Draw(**{"seed": 0, **IMAGE, **settings}))
 
 
 def test_steps_and_shift_of_a_few_step_student(make_model, base_codec, tmp_path):
     folder = make_model(tmp_path / "fast", sampling={"allowed_steps": (4,), "allowed_shifts": (5.0,)})
     fast = generation.Generator(models.load(folder), base_codec)
-    fast.sample_latents([SEVEN], seed=0, steps=4, shift=5.0, **IMAGE)
+    fast.latents([SEVEN], Draw(seed=0, steps=4, shift=5.0, **IMAGE))
     with pytest.raises(Refused, match="4 steps only"):
-        fast.sample_latents([SEVEN], seed=0, steps=20, **IMAGE)
+        fast.latents([SEVEN], Draw(seed=0, steps=20, **IMAGE))
     with pytest.raises(Refused, match="shift 5 only"):
-        fast.sample_latents([SEVEN], seed=0, shift=3.0, **IMAGE)
+        fast.latents([SEVEN], Draw(seed=0, shift=3.0, **IMAGE))
 
 
 def test_renoise_students_draw_fresh_noise_per_sample(make_model, base_codec, tmp_path):
     changes = {"sampler": "renoise", "rounds_timesteps": False, "guidance_form": "folded"}
     fast = generation.Generator(models.load(make_model(tmp_path / "renoise", sampling=changes)), base_codec)
-    pair = fast.sample_latents([SEVEN, SEVEN], seed=0, **IMAGE)
-    assert torch.equal(fast.sample_latents([SEVEN], seed=0, first=1, **IMAGE)[0], pair[1])
+    pair = fast.latents([SEVEN, SEVEN], Draw(seed=0, **IMAGE))
+    assert torch.equal(fast.latents([SEVEN], Draw(seed=0, first=1, **IMAGE))[0], pair[1])
 
 
 def test_a_base_with_another_vae_is_refused(tiny_model, other_base):
