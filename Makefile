@@ -37,10 +37,10 @@ run: install ## media -> latents -> teacher -> students -> report -> registered 
 	@python -m stages.summary
 
 test: install ## the tests that CI runs
-	@$(ONE_THREAD) python -m pytest -n 2 -m "not slow"
+	@$(ONE_THREAD) python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: install ## every test, the slow ones too
-	@$(ONE_THREAD) python -m pytest -n 2
+	@$(ONE_THREAD) python -m pytest -n 2 --dist loadfile
 
 check: install ## style, types and the order of layers
 	@ruff check .
