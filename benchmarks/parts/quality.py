@@ -25,7 +25,7 @@ from frostline.evaluation import Bucket, Seen
 from frostline.judge import Judge
 
 KEPT = Path(".work/benchmarks/quality")
-CHUNK = 400  # samples drawn and judged together
+CHUNK = 640  # samples drawn and judged together: a whole number of the generator's batches of images
 WORKERS = 2
 IMAGE: Bucket = (1, 32, 32)
 CLIPS: tuple[Bucket, ...] = ((5, 32, 32), (9, 32, 32))
@@ -87,7 +87,8 @@ def _sets(folder: Path, base: Path, size: Size, quick: bool) -> Sets:
 def kept(key: Key) -> Seen:
     """A set of samples, drawn unless it was drawn before."""
     contract, _, training = models.facts(key.folder)
-    parts = [training.weights_digest, contract.digest, digests.of_folder(key.base), list(key.bucket), key.seed, key.n]
+    judge = digests.of_folder(key.base / "judge")
+    parts = [training.weights_digest, contract.digest, judge, list(key.bucket), key.seed, key.n]
     path = KEPT / f"{digests.of_json(parts)}.safetensors"
     if not path.exists():
         seen = draw(key)
