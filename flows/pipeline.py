@@ -33,7 +33,7 @@ def main() -> None:
     """Run the flow once and leave with its exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description=pipeline.description)
     parser.add_argument("--root", default=".", help="the DVC project (default: here)")
-    parser.add_argument("--jobs", type=int, default=1, help="stages at a time (default: 1, each uses every core)")
+    parser.add_argument("--jobs", type=int, default=1, help="stages at a time (default: 1)")
     options = parser.parse_args()
     jobs: Any = ThreadPoolTaskRunner(max_workers=options.jobs)  # Prefect's own types disagree about its runners
     with server.api():
