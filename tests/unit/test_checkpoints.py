@@ -51,6 +51,7 @@ def _saves_for_ever(work, started):
         started.set()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts no thread and asks for no lock
 def test_a_kill_in_the_middle_of_writing_leaves_whole_checkpoints(tmp_path):
     spawn = multiprocessing.get_context("fork")
     for delay in (0.0, 0.002, 0.005, 0.011):
