@@ -102,8 +102,9 @@ def test_text_is_padded_to_the_contracts_length(teacher):
     ],
 )
 def test_what_the_contract_forbids_or_means_nothing(student, settings, error, says):
+    values: dict[str, Any] = {"seed": 0, **IMAGE, **settings}
     with pytest.raises(error, match=says):
-        student.latents([SEVEN], Draw(**{"seed": 0, **IMAGE, **settings}))
+        student.latents([SEVEN], Draw(**values))
 
 
 def test_steps_and_shift_of_a_few_step_student(make_model, base_codec, tmp_path):
