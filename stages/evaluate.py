@@ -24,6 +24,8 @@ def main() -> None:
     codec, judge = Codec(settings.base), evaluation.find_judge(Path(settings.base))
     folders = settings.models(args.models)
     loaded = [models.load(folder) for folder in folders]
+    found = {folder.name: folder / "curve.tsv" for folder in folders}  # a pretrained model has none
+    curves = {name: path.read_text("utf-8") for name, path in found.items() if path.exists()}
     generators = [Generator(model, codec) for model in loaded]
     held_out = evaluation.held_out(settings.sources, args.manifests, list(plan.samples))
     missing = evaluation.missing(loaded, held_out, judge, settings.base)
@@ -32,7 +34,6 @@ def main() -> None:
 
     evaluated = evaluation.evaluate(loaded, generators, held_out, judge, plan)
     real = {one.bucket: evaluation.real_numbers(one, judge) for one in held_out}
-    curves = {folder.name: folder / "curve.tsv" for folder in folders if (folder / "curve.tsv").exists()}
     page = report.compose(evaluated, held_out, real, report.read_curves(curves), missing)
 
     with workspace.lock(args.reports):
@@ -40,8 +41,8 @@ def main() -> None:
             report.write_pictures(folder, evaluated)
         with files.new_folder(args.reports / "plots") as folder:
             report.write_plots(folder, evaluated)
-            for name, path in curves.items():
-                files.write_text(folder / "loss" / f"{name}.tsv", path.read_text())
+            for name, table in curves.items():
+                files.write_text(folder / "loss" / f"{name}.tsv", table)
         files.write_json(args.reports / "metrics.json", evaluation.summary(evaluated))
         files.write_json(args.reports / "evaluated.json", evaluation.identities(evaluated))
         files.write_text(args.reports / "index.html", report.render(page))

@@ -174,15 +174,14 @@ def write_plots(folder: Path, evaluated: Sequence[Evaluated]) -> None:
             files.write_text(folder / "quality" / f"{one.name}.tsv", "".join("\t".join(line) + "\n" for line in lines))
 
 
-def read_curves(paths: Mapping[str, Path]) -> dict[str, list[Point]]:
-    """Training losses by model, from tables with the columns step and loss."""
-    return {name: _read_curve(path) for name, path in paths.items()}
+def read_curves(tables: Mapping[str, str]) -> dict[str, list[Point]]:
+    """Training losses by model, from tab-separated tables with the columns step and loss."""
+    return {name: _read_curve(table) for name, table in tables.items()}
 
 
-def _read_curve(path: Path) -> list[Point]:
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file, delimiter="\t")
-        return [Point(float(line["step"]), float(line["loss"]), 0.0) for line in table]
+def _read_curve(table: str) -> list[Point]:
+    lines = csv.DictReader(table.splitlines(), delimiter="\t")
+    return [Point(float(line["step"]), float(line["loss"]), 0.0) for line in lines]
 
 
 def rows(drawn: evaluation.Drawn) -> dict[str, np.ndarray]:
