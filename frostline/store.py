@@ -2,7 +2,6 @@
 
     <source>/items/<bucket>/part-00000.parquet   one row per item: what it is, and its raw latent
     <source>/text/part-00000.parquet             one row per token of each distinct caption, the null prompt first
-    <source>/rejected.parquet                    what was left out, with the reason
     <source>/manifest.json                       the parts with rows, bytes and digests; the LatentSpace
 
 Tensors are columns of fixed-size bytes (raw posterior means, little-endian, bfloat16 or float32), required, plain,
