@@ -24,6 +24,7 @@ from prefect.states import Cancelled, Completed
 from flows import graph, process, verify
 
 PREEMPTIONS = 20  # times a stage may say "preempted, run me again" before that counts as a failure
+TIMED_OUT = "stopped after its time limit of"
 PREEMPTED = re.compile(r"exited with 75\b")  # how DVC reports the exit code of a stage
 RESTORED = "is cached - skipping run, checking out outputs"
 UNCHANGED = "didn't change, skipping"
@@ -113,6 +114,8 @@ class DvcOrchestrator:
             if code == 0:
                 self._show_metrics(step.stage)
                 return _completed(tail)
+            if tail and tail[-1].startswith(TIMED_OUT):
+                raise StageFailed(f"{step.stage.address}: {tail[-1]}; raise meta.prefect.timeout in dvc.yaml")
             if self.stopped:
                 return Cancelled(message="the flow was stopped; what the stage has saved is kept")
             preemptions += 1
@@ -124,11 +127,14 @@ class DvcOrchestrator:
     def _repro(self, step: Step) -> tuple[int, list[str]]:
         """One DVC process for one stage; returns its exit code and last lines."""
         logger, tail = get_run_logger(), deque[str](maxlen=process.TAIL)
-        with self._started(step) as running, _time_limit(running, step.stage.hints.timeout):
+        with self._started(step) as running, _time_limit(running, step.stage.hints.timeout) as limit:
             for line in running.lines():
                 tail.append(line)
                 logger.info(line)
-            return running.wait(), list(tail)
+            code = running.wait()
+            if code and limit.is_set():
+                tail.append(f"{TIMED_OUT} {step.stage.hints.timeout:g} s")
+            return code, list(tail)
 
     @contextlib.contextmanager
     def _started(self, step: Step) -> Iterator[process.Process]:
@@ -185,14 +191,20 @@ def _completed(tail: Sequence[str]) -> State:
 
 
 @contextlib.contextmanager
-def _time_limit(running: process.Process, seconds: float | None) -> Iterator[None]:
-    """Stop the process once ``seconds`` have passed."""
+def _time_limit(running: process.Process, seconds: float | None) -> Iterator[threading.Event]:
+    """Stop the process once ``seconds`` have passed; the event says whether they have."""
+    passed = threading.Event()
     if seconds is None:
-        yield
+        yield passed
         return
-    timer = threading.Timer(seconds, running.stop)
+
+    def stop() -> None:
+        passed.set()
+        running.stop()
+
+    timer = threading.Timer(seconds, stop)
     timer.start()
     try:
-        yield
+        yield passed
     finally:
         timer.cancel()

@@ -75,6 +75,8 @@ def run(job: Job) -> Outcome:
         dropout=params.caption_dropout,
         seed=params.seed,
     )
+    for bucket in params.buckets:
+        job.dataset.rows(bucket, "validation")  # a bucket without them is refused now, not at the first validation
     validate_every = params.validate_every.in_steps(batches.steps_per_epoch)
     end = params.steps if params.stop_at is None else min(params.stop_at, params.steps)
     stretch = max(1, params.steps // CURVE_POINTS)

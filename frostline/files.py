@@ -60,10 +60,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` to fill; on success it takes the name ``path``, else it goes.
 
-    What stood at ``path`` before is replaced.
+    What stood at ``path`` before is replaced, and what a killed writer of ``path`` left beside it goes: whoever writes
+    an output holds its lock.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     beside.chmod(0o755)
     try:
@@ -71,12 +75,20 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         for file in beside.rglob("*"):
             sync(file)
         sync(beside)
-        if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
-        sync(path.parent)
+        take_place(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def take_place(folder: Path, path: Path) -> None:
+    """Give a finished folder the name ``path``; what had that name is moved aside first and removed last."""
+    aside = path.with_name(f".{path.name}.old")
+    if path.exists():
+        path.rename(aside)
+    folder.rename(path)
+    sync(path.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
 
 
 def sync(path: Path) -> None:

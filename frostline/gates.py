@@ -60,6 +60,8 @@ def evaluated(evidence: Evidence, _params: GateParams, /) -> Verdict:
         ("contract", evidence.evaluated_contract, evidence.contract_digest),
     )
     differing = [f"{what} {theirs} judged, {ours} here" for what, theirs, ours in pairs if theirs != ours]
+    if not differing and not evidence.numbers:
+        return _failed("evaluated", "it was judged in no bucket: name one of its buckets in evaluate.samples")
     if not differing:
         return _passed("evaluated")
     return _failed("evaluated", f"{'; '.join(differing)}: run `dvc repro evaluate`")

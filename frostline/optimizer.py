@@ -1,4 +1,7 @@
-"""How weights move: Muon on the matrices inside the blocks, AdamW on everything else, one schedule for both."""
+"""How weights move: Muon on the matrices inside the blocks, AdamW on everything else, one schedule for both.
+
+Weight decay is AdamW's alone: Muon's steps are of one size whatever the weights are.
+"""
 
 import math
 from typing import Any

@@ -183,6 +183,9 @@ class FrozenLosses(Record):
         return self
 
 
+BucketName = Annotated[str, pydantic.Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*x[1-9][0-9]*$")]  # 5x32x32
+
+
 class BucketShare(Record):
     """How much of a training one bucket takes."""
 
@@ -195,7 +198,7 @@ class LoopParams(FrozenLosses):
 
     steps: Positive
     stop_at: Positive | None  # end early, at this step of the plan; the model is marked unfinished
-    buckets: dict[str, BucketShare]  # by name, e.g. 5x32x32
+    buckets: dict[BucketName, BucketShare]
     draws: Literal["logit_normal", "uniform"]
     shift: Rate
     caption_dropout: Share
@@ -223,11 +226,21 @@ class StudentParams(LoopParams):
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
     sampling: SamplingParams
 
+    @pydantic.model_validator(mode="after")
+    def guidance_is_applied_once(self) -> "StudentParams":
+        """Refuse an interval without sigmas, and guidance from outside on top of what is folded in."""
+        low, high = self.guidance_interval
+        if low >= high:
+            raise ValueError(f"guidance_interval {[low, high]} holds no sigma; give [low, high]")
+        if self.sampling.guidance != 1.0:
+            raise ValueError(f"sampling.guidance is {self.sampling.guidance:g}: guidance is folded in, so it must be 1")
+        return self
+
 
 class EvaluateParams(Record):
     """How finished models are judged."""
 
-    samples: dict[str, Positive]  # bucket name, e.g. 5x32x32, to samples per model
+    samples: Annotated[dict[BucketName, Positive], pydantic.Field(min_length=1)]  # per model
     curve_steps: tuple[Positive, ...]  # quality is drawn against these numbers of steps
     curve_samples: Positive
     seed: int

@@ -89,7 +89,7 @@ def moved(noised: Tensor, velocity: Tensor, sigma: Tensor, end: Tensor) -> Tenso
 
 
 def timestep(sigma: Tensor) -> Tensor:
-    """What a Wan transformer takes for ``sigma``; the only place where it is multiplied."""
+    """What a Wan transformer takes for ``sigma``; ``transformer.timestep`` is the same under a contract's own scale."""
     return TIMESTEP_SCALE * precise(sigma)
 
 

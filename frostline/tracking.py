@@ -102,7 +102,7 @@ def register(store: Store, model_folder: str | Path, entry: Entry) -> Version:
     """Put a model folder into the registry and let the alias point at it.
 
     The same weights under the same contract are never registered twice: the version that is there gets the new
-    metrics and the alias. A failure on the way leaves a run marked FAILED and no version.
+    metrics, tags and the alias. A failed upload leaves a run marked FAILED, and no failure leaves a version.
     """
     with _turn(store):
         client = store.client
@@ -112,6 +112,8 @@ def register(store: Store, model_folder: str | Path, entry: Entry) -> Version:
         else:
             number = int(found.version)
             _log_metrics(client, _run_id(found), entry.metrics)
+            for key, value in entry.tags.items():
+                client.set_model_version_tag(entry.name, str(number), key, value)
         client.set_registered_model_alias(entry.name, entry.alias, str(number))
     return Version(name=entry.name, number=number, created=found is None)
 

@@ -99,6 +99,12 @@ def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
         theirs_is=str(teacher.folder),
         remedy="a student learns from a teacher of its own latent space: cache with the teacher's base, or train one",
     )
+    _, sampled = teacher.sampled()
+    if sampled.guidance_form == "folded":
+        raise Refused(
+            f"{teacher.folder}: guidance {sampled.guidance:g} is folded into its weights and would be applied twice; "
+            "distil from the teacher it learned from"
+        )
     if not teacher.training.complete:
         done, planned = teacher.training.steps_done, teacher.training.steps_planned
         raise Refused(f"{teacher.folder}: unfinished, {done} of {planned} steps: finish its training first")

@@ -7,7 +7,6 @@ Reference: Wan: Open and Advanced Large-Scale Video Generative Models, arXiv:250
 published code (Xavier matrices, normal(0.02) embedders, a zero head).
 """
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, cast
@@ -88,11 +87,6 @@ def velocity_fn(model: nn.Module, text: Tensor, process: Process) -> VelocityFn:
 def timestep(sigma: Tensor, process: Process) -> Tensor:
     """What the network takes for sigma (B,): float32, scaled in float64."""
     return (sigma.double() * process.timestep_scale).float()
-
-
-def tokens(bucket: Sequence[int], space: LatentSpace, process: Process) -> int:
-    """Number of tokens of one item of a bucket (frames, height, width in pixels)."""
-    return math.prod(n // p for n, p in zip(space.shape(bucket)[1:], process.patch_size, strict=True))
 
 
 def parameters(model: nn.Module) -> dict[str, int]:

@@ -132,6 +132,7 @@ def student_params(**changed: Any) -> params.StudentParams:
         "layers": [1],
         "guidance": 2.0,
         "guidance_interval": [0.1, 0.9],
+        "sampling": {"sampler": "euler", "steps": 2, "shift": 3.0, "guidance": 1.0},
     }
     return records.parse(params.StudentParams, {**values, **extra, **changed}, origin="tests/tiny.py")
 

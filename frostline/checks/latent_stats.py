@@ -11,7 +11,7 @@ ABOUT = Check(
     name="latent-stats",
     question="Are latents normalised exactly once?",
     procedure="Mean and deviation of each channel over 1000 rows or more; for samples, deviation over the data's.",
-    remedy="Store raw posterior means and let frostline.codec alone apply the contract's mean and std; "
+    remedy="Store raw posterior means and let frostline.latents alone apply the contract's mean and std; "
     "if the data really differs, its own statistics belong in the contract.",
     reference="docs/maths.md; Rombach et al., arXiv:2112.10752, appendix D.1",
 )

@@ -20,7 +20,7 @@ from frostline.params import Params
 def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels, params: Params) -> list[Finding]:
     """Findings for every bucket of one source; ``rows`` is its manifest.
 
-    Raises Refused if the cache is another base's, or has not a single latent of these rows.
+    Raises Refused if the cache is another base's, or lacks a latent of one of these rows.
     """
     settings, space = params.preflight, codec.latent_space
     contracts.require_same(
@@ -32,9 +32,10 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
     )
     known = {item.id: number for number, item in enumerate(dataset.items)}
     pairs = [(row, known[encoding.latent_id(row, space)]) for row in rows if encoding.latent_id(row, space) in known]
-    if not pairs:
+    if len(pairs) != len(rows) or not rows:
         raise Refused(
-            "no cached latent has the id this base would give it: the cache is of another manifest; run `dvc repro`"
+            f"{len(rows) - len(pairs)} of {len(rows)} rows have no cached latent of the id this base would give them: "
+            "the cache is of another manifest; run `dvc repro`"
         )
     found = []
     for bucket in sorted({dataset.buckets[number] for _, number in pairs}):

@@ -84,6 +84,7 @@ def test_a_good_model_passes_every_gate(tiny_model):
     ("gate", "changes", "says"),
     [
         ("evaluated", {"evaluated_weights": None}, "dvc repro evaluate"),
+        ("evaluated", {"numbers": {}}, "judged in no bucket"),
         ("evaluated", {"evaluated_weights": "0" * 32}, "weights 0000"),
         ("evaluated", {"evaluated_contract": "0" * 32}, "contract 0000"),
         ("preflight", {"preflight": False, "preflight_failed": ("D08",)}, "D08"),

@@ -48,6 +48,14 @@ def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    for name in (".out.k1lled", ".out.old", ".output.other"):
+        (tmp_path / name).mkdir()
+    with files.new_folder(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".output.other", "out"]
+
+
 def test_a_failed_folder_leaves_the_old_one(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()

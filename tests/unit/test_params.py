@@ -48,6 +48,19 @@ def test_a_mistyped_key_is_named_with_its_value(tmp_path, values, wrong):
     assert repr(wrong) in said
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"guidance_interval": [0.9, 0.1]}, "holds no sigma"),
+        ({"sampling": {"sampler": "unipc", "steps": 20, "shift": 3.0, "guidance": 2.0}}, "guidance is folded in"),
+        ({"buckets": {"1x32": {"share": 1.0, "batch": 2}}}, "1x32"),
+    ],
+)
+def test_a_student_that_would_be_guided_wrongly_or_nowhere_is_refused(tmp_path, values, change, says):
+    values["students"]["guided"].update(change)
+    assert says in refusal(tmp_path, values)
+
+
 def test_all_wrong_keys_are_named_at_once(tmp_path, values):
     values["cache"]["encode_batch"] = 0
     values["evaluate"]["sed"] = 1

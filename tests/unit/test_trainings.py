@@ -103,6 +103,14 @@ def test_a_teacher_of_another_latent_space_is_refused_naming_the_field(tmp_path,
         trainings.require_teacher(teacher, tiny.space(vae_digest="c" * 32))
 
 
+def test_a_teacher_with_guidance_folded_in_is_refused(tmp_path, rows):
+    teacher = models.load(trained(tmp_path, rows))
+    folded = trainings.student_contract(tiny.student_params(), rows.space, teacher)
+    student = dataclasses.replace(teacher, contract=folded)
+    with pytest.raises(Refused, match="applied twice"):
+        trainings.require_teacher(student, rows.space)
+
+
 def test_what_is_frozen_is_announced(tmp_path, rows, capsys):
     job = tiny.job(tmp_path, rows)
     trainings.announce(job)

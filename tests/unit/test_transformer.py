@@ -92,5 +92,3 @@ def test_counts():
     network.proj_out.requires_grad_(False)
     found = transformer.parameters(network)
     assert found["all"] - found["trainable"] == 12 * 4 + 4
-    assert transformer.tokens((5, 16, 24), tiny.space(), tiny.process()) == 2 * 2 * 3
-    assert transformer.tokens((5, 16, 24), tiny.space(), tiny.process(patch_size=(1, 2, 1))) == 2 * 1 * 3
