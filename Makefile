@@ -59,7 +59,7 @@ bench: install ## measure the figures we promise (minutes); results in benchmark
 ui: install ## Prefect and MLflow pages on this machine, until Ctrl-C
 	@exec python -m flows.ui
 
-foundation: install ## make assets/miniature anew (about an hour of CPU; it ships with the project)
+foundation: install ## make assets/miniature anew (half an hour of CPU; it ships with the project)
 	@python -m stages.foundation --base assets/miniature
 	@dvc commit --force foundation # DVC runs no frozen stage, whatever it is told
 

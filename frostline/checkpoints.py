@@ -44,7 +44,10 @@ def latest(work: Path, identity: dict[str, Any]) -> tuple[dict[str, Tensor], dic
         lines = "; ".join(
             f"{key}: {identity[key]} (ours) against {state['identity'].get(key)} (theirs)" for key in wrong
         )
-        raise Refused(f"{found[-1]}: a checkpoint of another training: {lines}; run in a fresh work folder")
+        raise Refused(
+            f"{found[-1]}: a checkpoint of another training: {lines}; a work folder's name is the key of its training, "
+            "so somebody put it there: move it away"
+        )
     path = found[-1] / TENSORS
     digest = digests.of_file(path)
     if digest != state["tensors"]:
