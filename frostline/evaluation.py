@@ -1,6 +1,6 @@
 """Finished models judged: every model draws the same prompts from the same noise, and one code path measures all.
 
-Names:  held-out  real pictures of the test split with their captions, never used to train or choose anything
+Names:  held-out  real pictures of the test split with their captions, which nothing was trained on
         drawn     what one model made of the prompts: latents (N, C, T', H', W') and pixels (N, T, H, W, 3)
         seen      what the judge sees in pictures; of a clip it sees the last frame, and the direction it moves in
         bucket    frames, height, width in pixels; written 5x32x32
