@@ -96,13 +96,15 @@ def main(name: str, parts: Mapping[str, Callable[[Frame], None]], argv: Sequence
     )
     asked = parser.parse_args(argv)
     frame = Frame(name, quick=asked.quick)
-    for part in asked.only:
-        started = time.perf_counter()
-        print(f"{part}:", flush=True)
-        parts[part](frame)
-        print(f"  {part} took {time.perf_counter() - started:.1f} s", flush=True)
-    if not frame.quick:
-        save(frame, RESULTS / f"{name}.json", command=_command(name, asked, parts))
+    try:
+        for part in asked.only:
+            started = time.perf_counter()
+            print(f"{part}:", flush=True)
+            parts[part](frame)
+            print(f"  {part} took {time.perf_counter() - started:.1f} s", flush=True)
+    finally:  # what was measured before something failed took long and is true
+        if frame.figures and not frame.quick:
+            save(frame, RESULTS / f"{name}.json", command=_command(name, asked, parts))
     return frame
 
 

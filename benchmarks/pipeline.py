@@ -165,7 +165,7 @@ def _time_of_run(frame: Frame, clone: Path, environment: dict[str, str]) -> None
 def _second_repro(frame: Frame, clone: Path, environment: dict[str, str]) -> None:
     from benchmarks.parts import project
 
-    runs = [project.run([".venv/bin/dvc", "repro"], clone, environment) for _ in range(3)]
+    runs = [project.run(["dvc", "repro"], clone, project.activated(environment, clone)) for _ in range(3)]
     walls, stages = sorted(ran.wall for ran in runs), sum(len(ran.stages) for ran in runs)
     spread = f"{walls[0]:.1f} to {walls[-1]:.1f}"
     frame.record("second_repro", walls[1], 6, "<=", unit="s", n=len(runs), spread=spread, note="median wall time")
@@ -179,7 +179,7 @@ def _student_change(frame: Frame, clone: Path, environment: dict[str, str]) -> N
     params = clone / "params.yaml"
     before, after = params.read_text().split("  guided:", 1)
     params.write_text(before + "  guided:" + re.sub(r"seed: \d+", "seed: 1", after, count=1))
-    ran = project.run([".venv/bin/dvc", "repro"], clone, environment)
+    ran = project.run(["dvc", "repro"], clone, project.activated(environment, clone))
     strangers = sorted(set(ran.stages) ^ WITH_STUDENT)
     note = f"ran: {', '.join(ran.stages)}"
     frame.record("student_change_other_stages", len(strangers), 0, "==", unit="stages", n=1, spread="", note=note)
@@ -192,7 +192,7 @@ def _kill_and_repeat(clone: Path, environment: dict[str, str]) -> None:
     def training() -> bool:
         return any(clone.glob(".work/train-*/*/step-*"))
 
-    repro = [".venv/bin/dvc", "repro"]
+    repro, environment = ["dvc", "repro"], project.activated(environment, clone)
     project.kill_when(training, repro, clone, environment)
     resumed = project.run(repro, clone, environment)
     if "going on after step" not in resumed.output:

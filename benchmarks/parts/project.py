@@ -54,6 +54,11 @@ def bare(home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home), "PATH": f"{SYSTEM}:{python}", "LANG": "C.UTF-8"}
 
 
+def activated(environment: Mapping[str, str], clone: Path) -> dict[str, str]:
+    """The environment after `source .venv/bin/activate`."""
+    return {**environment, "PATH": f"{clone / '.venv' / 'bin'}:{environment['PATH']}"}
+
+
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ran:
     """Run a command to its end; raises Failed with its last lines otherwise."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
