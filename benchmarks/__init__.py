@@ -103,7 +103,7 @@ def main(name: str, parts: Mapping[str, Callable[[Frame], None]], argv: Sequence
             parts[part](frame)
             print(f"  {part} took {time.perf_counter() - started:.1f} s", flush=True)
     finally:  # what was measured before something failed took long and is true
-        if frame.figures and not frame.quick:
+        if not frame.quick:
             save(frame, RESULTS / f"{name}.json", command=_command(name, asked, parts))
     return frame
 
