@@ -29,7 +29,7 @@ def test_normalised_once_passes():
 def test_any_other_number_of_times_fails(wrong):
     finding = latent_stats.check(wrong(latents()))
     assert finding.verdict == "fail"
-    assert "codec" in finding.remedy
+    assert "frostline.latents" in finding.remedy
 
 
 def test_few_rows_only_warn():
