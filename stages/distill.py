@@ -24,8 +24,8 @@ def main() -> None:
 
     settings = params.load(args.params)
     student = settings.student(args.student)
-    report.require_passed(args.preflight)
     dataset = Dataset(args.index, args.latents)
+    report.require_passed(args.preflight, dataset.digest)
     report.require(of_training.findings(dataset, student), f"distill {args.student}")
     teacher = models.load(student.teacher)
     trainings.require_teacher(teacher, dataset.space)

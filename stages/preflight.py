@@ -33,7 +33,7 @@ def main() -> None:
     for name, run in settings.train.runs.items():
         findings[f"train {name}"] = of_training.findings(dataset, run)
     report.show(findings)
-    files.write_json(args.report, report.summary(findings))
+    files.write_json(args.report, report.summary(findings, dataset.digest))
     for name, group in findings.items():
         report.require(group, name)
 

@@ -24,8 +24,8 @@ def main() -> None:
 
     settings = params.load(args.params)
     run = settings.run(args.run)
-    report.require_passed(args.preflight)
     dataset = Dataset(args.index, args.latents)
+    report.require_passed(args.preflight, dataset.digest)
     meaning = trainings.teacher_contract(run, dataset.space)
     identity = {
         "contract": meaning.digest,

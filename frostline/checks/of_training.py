@@ -1,21 +1,31 @@
-"""Whether a training and its sampler speak of one and the same path: D03, D04, D05."""
+"""Whether a training and its sampler speak of one and the same path: D03, D04, D05; and whether it has rows at all."""
 
-from torch import Tensor
+from dataclasses import dataclass
 
-from frostline import path, randomness, schedule, trainings, transformer
+import torch
+from torch import Tensor, nn
+
+from frostline import path, randomness, schedule, trainings
 from frostline import sampling as samplers
 from frostline.checks import forward_contract, oracle_sampler, schedule_coverage
 from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
-from frostline.dataset import Dataset
-from frostline.params import LoopParams, StudentParams, TrainParams
+from frostline.dataset import Batch, Dataset
+from frostline.objectives import Objective, flow_matching, velocity_matching
+from frostline.params import StudentParams, TrainParams
 
 DRAWS = 100_000
 BATCH = 16
 
 
 def findings(dataset: Dataset, loop: TrainParams | StudentParams) -> list[Finding]:
-    """Findings for one training or distillation of params.yaml."""
+    """Findings for one training or distillation of params.yaml.
+
+    Raises WrongUse, naming it, for a bucket that has no rows to train or to validate on.
+    """
+    for bucket in loop.buckets:
+        for split in ("train", "validation"):
+            dataset.rows(bucket, split)
     process = trainings.process(loop, patch_size=(1, 1, 1))  # none of these checks looks at patches
     record = trainings.sampling(loop, guidance=1.0, form="folded", teacher=None)
     return [
@@ -25,20 +35,63 @@ def findings(dataset: Dataset, loop: TrainParams | StudentParams) -> list[Findin
     ]
 
 
-def _forward(dataset: Dataset, loop: LoopParams, process: Process, record: Sampling) -> Finding:
+def _forward(dataset: Dataset, loop: TrainParams | StudentParams, process: Process, record: Sampling) -> Finding:
+    """What the training's own objective gives a network to see and to learn, on one batch."""
     bucket = min(loop.buckets)
     batch = dataset.batch(dataset.rows(bucket, "train")[:BATCH])
     noise = randomness.normal_rows(list(batch.rows), batch.clean.shape[1:], "preflight")
     sigma = schedule.DRAWS[process.draws](len(batch.rows), process.shift, randomness.generator("preflight", "sigma"))
+    seen = _seen(_objective(dataset, loop, process, path.velocity(batch.clean, noise)), batch, noise, sigma)
     return forward_contract.check(
         clean=batch.clean,
         noise=noise,
         sigma=sigma,
-        noised=path.noised(batch.clean, noise, sigma),
-        target=path.velocity(batch.clean, noise),
-        timestep=transformer.timestep(sigma, process),
+        noised=seen.noised,
+        target=seen.target,
+        timestep=seen.timestep,
         sampler_sigmas=samplers.sampler(record).sigmas(record.steps, record.shift),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    noised: Tensor
+    timestep: Tensor
+    target: Tensor
+
+
+class _Recorder(nn.Module):
+    """A network that remembers what it was given and always says ``answer``."""
+
+    def __init__(self, answer: Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+        self.given: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, noised: Tensor, timestep: Tensor, *_: object, **__: object) -> tuple[Tensor]:
+        self.given.append((noised, timestep))
+        return (self.answer,)
+
+
+def _objective(dataset: Dataset, loop: TrainParams | StudentParams, process: Process, velocity: Tensor) -> Objective:
+    """The objective the stage trains with; a student's teacher is replaced by the true velocity of the batch."""
+    if isinstance(loop, TrainParams):
+        return flow_matching.objective(process)
+    return velocity_matching.objective(
+        process,
+        teacher=_Recorder(velocity),
+        null=dataset.null(),
+        scale=loop.guidance,
+        interval=loop.guidance_interval,
+    )
+
+
+def _seen(objective: Objective, batch: Batch, noise: Tensor, sigma: Tensor) -> _Seen:
+    """Read off the target from the gradient: of a row's mean squared error at 0 it is -2 target / n."""
+    network = _Recorder(torch.zeros_like(batch.clean, requires_grad=True))
+    (gradient,) = torch.autograd.grad(objective(network, batch, noise, sigma).sum(), network.answer)
+    ((noised, timestep),) = network.given
+    return _Seen(noised=noised, timestep=timestep, target=-gradient * batch.clean[0].numel() / 2)
 
 
 def _coverage(process: Process, record: Sampling) -> Finding:

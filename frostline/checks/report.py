@@ -9,11 +9,12 @@ from frostline.checks.findings import Finding
 from frostline.errors import Refused
 
 
-def summary(findings: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
-    """All findings by what they are about, and the verdict of the whole."""
+def summary(findings: Mapping[str, Sequence[Finding]], dataset_digest: str) -> dict[str, Any]:
+    """All findings by what they are about, the verdict of the whole, and the digest of the data they were made on."""
     everything = [finding for group in findings.values() for finding in group]
     failed = sorted({finding.id for finding in everything if finding.verdict == "fail"})
     return {
+        "dataset": dataset_digest,
         "passed": not failed,
         "failed": failed,
         "findings": {name: [_rounded(finding) for finding in group] for name, group in findings.items()},
@@ -35,9 +36,14 @@ def require(findings: Sequence[Finding], what: str) -> None:
         raise Refused(f"{what} failed its checks:\n{lines}")
 
 
-def require_passed(path: Path) -> None:
-    """Raise Refused if the report at ``path`` is not one of a passed preflight."""
+def require_passed(path: Path, dataset_digest: str) -> None:
+    """Raise Refused if the report at ``path`` is not one of a passed preflight of these data."""
     values = files.read_json(path)
+    if values["dataset"] != dataset_digest:
+        raise Refused(
+            f"{path}: a preflight of other data ({values['dataset']}, these are {dataset_digest}); run "
+            "`dvc repro preflight`"
+        )
     if values["passed"] is not True:
         raise Refused(f"{path}: preflight failed {values['failed']}; see the findings there for the remedies")
 

@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from frostline import params
+from frostline import params, path, transformer
 from frostline.checks import of_training
+from frostline.errors import WrongUse
+from frostline.objectives import flow_matching, squared_error
+from frostline.params import BucketShare
 from tests import tiny
 
 DEFAULT = params.load(Path(__file__).parents[3] / "params.yaml")
@@ -24,3 +27,44 @@ def test_the_project_s_own_trainings_pass(rows, loop):
     found = of_training.findings(rows, on_tiny_data(loop))
     assert [(finding.id, finding.verdict) for finding in found] == [(finding.id, "pass") for finding in found]
     assert {finding.id for finding in found} >= {"D03", "D04", "D05"}
+
+
+WRONG = {
+    "the sign of the target": lambda batch, noise, sigma: (
+        path.noised(batch.clean, noise, sigma),
+        sigma,
+        batch.clean - noise,
+    ),
+    "epsilon for a target": lambda batch, noise, sigma: (path.noised(batch.clean, noise, sigma), sigma, noise),
+    "inputs from the other end": lambda batch, noise, sigma: (
+        path.noised(batch.clean, noise, 1 - sigma),
+        sigma,
+        noise - batch.clean,
+    ),
+    "the sigma of another row": lambda batch, noise, sigma: (
+        path.noised(batch.clean, noise, sigma),
+        sigma.roll(1),
+        noise - batch.clean,
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_trainer_that_strays_from_the_path_is_found(rows, monkeypatch, mistake):
+    def objective(process):
+        def losses(network, batch, noise, sigma):
+            noised, told, target = WRONG[mistake](batch, noise, sigma)
+            return squared_error(transformer.velocity_fn(network, batch.text, process)(noised, told), target)
+
+        return losses
+
+    monkeypatch.setattr(flow_matching, "objective", objective)
+    found = {finding.id: finding for finding in of_training.findings(rows, on_tiny_data(DEFAULT.run("teacher")))}
+    assert found["D04"].verdict == "fail"
+    assert {finding.verdict for id_, finding in found.items() if id_ != "D04"} == {"pass"}
+
+
+def test_a_bucket_without_rows_is_refused_by_name(rows):
+    loop = DEFAULT.run("teacher").model_copy(update={"buckets": {"9x16x16": BucketShare(share=1.0, batch=2)}})
+    with pytest.raises(WrongUse, match=r"bucket 9x16x16, split train: the cache has no rows"):
+        of_training.findings(rows, loop)

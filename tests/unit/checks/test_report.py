@@ -20,8 +20,8 @@ def findings():
 
 def test_one_fail_is_the_verdict_of_the_whole(findings):
     good, bad = findings
-    assert report.summary({"a": [good]})["passed"] is True
-    whole = report.summary({"a": [good], "b": [good, bad]})
+    assert report.summary({"a": [good]}, "data")["passed"] is True
+    whole = report.summary({"a": [good], "b": [good, bad]}, "data")
     assert (whole["passed"], whole["failed"]) == (False, [bad.id])
     assert [finding["verdict"] for finding in whole["findings"]["b"]] == ["pass", "fail"]
 
@@ -35,15 +35,17 @@ def test_a_fail_is_refused_with_its_remedy(findings):
     assert bad.reason in str(caught.value)
 
 
-def test_a_report_is_required_to_have_passed(findings, tmp_path):
+def test_a_report_is_required_to_have_passed_on_these_data(findings, tmp_path):
     path = tmp_path / "preflight.json"
     with pytest.raises(WrongUse, match="no such file"):
-        report.require_passed(path)
-    files.write_json(path, report.summary({"a": list(findings)}))
+        report.require_passed(path, "data")
+    files.write_json(path, report.summary({"a": list(findings)}, "data"))
     with pytest.raises(Refused, match=findings[1].id):
-        report.require_passed(path)
-    files.write_json(path, report.summary({"a": [findings[0]]}))
-    report.require_passed(path)
+        report.require_passed(path, "data")
+    files.write_json(path, report.summary({"a": [findings[0]]}, "data"))
+    report.require_passed(path, "data")
+    with pytest.raises(Refused, match=r"other data \(data, these are more\)"):
+        report.require_passed(path, "more")
 
 
 def test_every_finding_is_printed(findings, capsys):
