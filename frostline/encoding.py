@@ -68,7 +68,9 @@ def write_source(rows: Sequence[Row], pixels: Pixels, codec: Codec, params: Cach
 def latent_id(row: Row, space: LatentSpace) -> str:
     """Digest of everything the stored latent depends on."""
     facts = {key: value for key, value in space.model_dump(mode="json").items() if key not in SAME_FOR_THE_LATENT}
-    return digests.of_json([row.content, row.start, list(row.crop), list(row.bucket), facts, "untiled", PREPROCESSING])
+    return digests.of_json(
+        [row.content, row.start, list(row.crop), list(row.bucket), facts, "untiled", PREPROCESSING, *row.alteration]
+    )
 
 
 def text_id(caption: str, space: LatentSpace) -> str:
@@ -79,7 +81,7 @@ def text_id(caption: str, space: LatentSpace) -> str:
 def _write_texts(rows: Sequence[Row], codec: Codec, params: CacheParams, work: Path) -> dict[str, TextPlace]:
     """Encode the null prompt and every distinct caption and preview prompt, in that order."""
     space = codec.latent_space
-    others = sorted({row.caption for row in rows} | set(params.preview_prompts))
+    others = sorted({row.captions[0] for row in rows} | set(params.preview_prompts))
     captions = [space.null_prompt, *(caption for caption in others if caption != space.null_prompt)]
     texts = [text for part in _parts(captions, params.text_batch) for text in _texts(part, codec, params)]
     ids = [text_id(caption, space) for caption in captions]
@@ -118,7 +120,7 @@ def _write_bucket(
         if not path.exists():
             size = params.encode_batch
             raw = [_encode(batch, pixels, codec, size, bar) for batch in _parts(part, size)]
-            store.write_items(path, space, [_item(row, space, places[row.caption]) for row in part], torch.cat(raw))
+            store.write_items(path, space, [_item(row, space, places[row.captions[0]]) for row in part], torch.cat(raw))
         else:
             bar.update(len(part))
 
@@ -144,7 +146,7 @@ def _item(row: Row, space: LatentSpace, text: TextPlace) -> Item:
         source_height=row.source_height,
         source_frames=row.source_frames,
         source_fps=row.source_fps,
-        caption=row.caption,
+        caption=row.captions[0],
         attributes=row.attributes,
         text_id=text.id,
         text_offset=text.offset,

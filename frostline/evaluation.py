@@ -108,7 +108,7 @@ def _bucket(rows: Sequence[Row], bucket: Bucket, sources_params: Mapping[str, So
             "evaluate.samples, or give a source such items"
         )
     pixels = np.stack([sources.pixels(sources_params[row.source], row) for row in rows])
-    return HeldOut(bucket=bucket, captions=tuple(row.caption for row in rows), pixels=pixels)
+    return HeldOut(bucket=bucket, captions=tuple(row.captions[0] for row in rows), pixels=pixels)
 
 
 def find_judge(base: Path) -> Judge | None:

@@ -33,9 +33,17 @@ class Row:
     source: str  # name in params
     item: str  # the source item; all its rows are in one split
     split: str  # train, validation or test
-    locator: str  # where the media are, relative to the source's path
+    locator: str  # the medium's name, unique in the source, e.g. cats/1.png or shard-000.tar/00012.jpg
+    medium: str  # image, clip or frames (a folder of them); drawn; prompt
+    file: str  # where its bytes are, relative to the source's path (or absolute); "" where there are none
+    offset: int  # of its bytes in that file
+    size: int  # of them, 0 where they are not in one piece
     content: str  # digest of the media's bytes
     start: int  # first source frame
+    shown: tuple[int, ...]  # source frame seen in each frame of a clip; () of an image and of what is drawn
+    pts: tuple[int, ...]  # when each of them is shown, in units of time_base; () unless a clip
+    time_base: tuple[int, int]  # seconds, as a fraction; (0, 1) unless a clip
+    flip: bool  # mirrored, left to right
     frames: int  # of the bucket, 4n + 1
     height: int  # of the bucket
     width: int  # of the bucket
@@ -44,13 +52,19 @@ class Row:
     source_frames: int
     source_fps: float  # 0.0 where the media name none
     crop: tuple[int, int, int, int]  # left, top, right, bottom in source pixels
-    caption: str
+    captions: tuple[str, ...]  # one of them is drawn by weight
+    weights: tuple[float, ...]  # one per caption; equal ones are equally likely
     attributes: str  # JSON object, e.g. {"label":7,"motion":"left"}
 
     @property
     def bucket(self) -> tuple[int, int, int]:
         """(frames, height, width)."""
         return self.frames, self.height, self.width
+
+    @property
+    def alteration(self) -> list[Any]:
+        """What start, bucket and crop do not say of the pixels; [] where frames follow each other, unmirrored."""
+        return alteration(self.start, self.shown, flip=self.flip)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,20 +77,41 @@ class Rejected:
     detail: str  # what a person needs to mend it
 
 
+def _required(of: pa.DataType) -> pa.Field:
+    return pa.field("element", of, nullable=False)
+
+
 _TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
     float: pa.float64(),
-    tuple[int, int, int, int]: pa.list_(pa.field("element", pa.int64(), nullable=False), 4),
+    bool: pa.bool_(),
+    tuple[int, int]: pa.list_(_required(pa.int64()), 2),
+    tuple[int, int, int, int]: pa.list_(_required(pa.int64()), 4),
+    tuple[int, ...]: pa.list_(_required(pa.int64())),
+    tuple[float, ...]: pa.list_(_required(pa.float64())),
+    tuple[str, ...]: pa.list_(_required(pa.string())),
 }
 R = TypeVar("R", Row, Rejected)
 
 
 def identity(
-    source: str, locator: str, content: str, start: int, bucket: tuple[int, int, int], crop: tuple[int, int, int, int]
+    source: str,
+    locator: str,
+    content: str,
+    start: int,
+    bucket: tuple[int, int, int],
+    crop: tuple[int, int, int, int],
+    altered: Sequence[Any] = (),
 ) -> str:
-    """The id of a row: a digest of which pixels it is, and from where."""
-    return digests.of_json([source, locator, content, start, *bucket, *crop])
+    """The id of a row: a digest of which pixels it is, and from where; ``altered`` is its alteration."""
+    return digests.of_json([source, locator, content, start, *bucket, *crop, *altered])
+
+
+def alteration(start: int, shown: Sequence[int], *, flip: bool) -> list[Any]:
+    """What a row shows otherwise than the frames from ``start`` on as they are: part of its id and of its latent's."""
+    consecutive = list(shown) == list(range(start, start + len(shown)))
+    return [*([] if consecutive else ["shown", list(shown)]), *(["flip"] if flip else [])]
 
 
 def write(folder: str | Path, rows: Sequence[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:
@@ -102,8 +137,7 @@ def read_rejected(folder: str | Path) -> list[Rejected]:
 
 
 def _row(values: dict[str, Any]) -> Row:
-    values["crop"] = tuple(values["crop"])
-    return Row(**values)
+    return Row(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def summarise(rows: Sequence[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:

@@ -24,8 +24,16 @@ def row(number, frames=1, caption="one"):
         item=f"item-{number}",
         split="train",
         locator="",
+        medium="drawn",
+        file="",
+        offset=0,
+        size=0,
         content=f"content-{number}",
         start=0,
+        shown=(),
+        pts=(),
+        time_base=(0, 1),
+        flip=False,
         frames=frames,
         height=16,
         width=16,
@@ -34,7 +42,8 @@ def row(number, frames=1, caption="one"):
         source_frames=frames,
         source_fps=0.0,
         crop=(0, 0, 16, 16),
-        caption=caption,
+        captions=(caption,),
+        weights=(1.0,),
         attributes="{}",
     )
 
@@ -154,8 +163,22 @@ def test_another_preprocessing_is_another_latent(monkeypatch):
 )
 def test_what_does_not_change_a_latent_does_not_change_its_id(changed):
     assert encoding.latent_id(row(0), tiny_cache.space(**changed)) == encoding.latent_id(row(0), tiny_cache.space())
-    other = dataclasses.replace(row(0), caption="other", item="other", split="test", locator="elsewhere")
+    other = dataclasses.replace(row(0), captions=("other",), item="other", split="test", locator="elsewhere")
     assert encoding.latent_id(other, tiny_cache.space()) == encoding.latent_id(row(0), tiny_cache.space())
+
+
+def test_the_id_of_a_plain_row_stays_what_it_is():
+    """Latents that were made before clips were resampled and mirrored are found again."""
+    plain, space = row(0, frames=5), tiny_cache.space()
+    assert encoding.latent_id(row(0), space) == "da64d38910cc4fcab3d2901ec1d8556a"
+    shown = dataclasses.replace(plain, shown=(0, 1, 2, 3, 4), pts=(0, 1, 2, 3, 4), time_base=(1, 16))
+    assert encoding.latent_id(shown, space) == encoding.latent_id(plain, space)
+
+
+@pytest.mark.parametrize("changed", [{"shown": (0, 2, 4, 6, 8)}, {"flip": True}])
+def test_another_choice_of_frames_and_a_mirrored_row_are_other_latents(changed):
+    plain, space = row(0, frames=5), tiny_cache.space()
+    assert encoding.latent_id(dataclasses.replace(plain, **changed), space) != encoding.latent_id(plain, space)
 
 
 def test_a_text_id_is_of_the_cleaned_caption_and_its_encoder():

@@ -36,6 +36,14 @@ def test_every_scan_is_drawn_as_often_as_asked(rows: list[Row]):
     assert len({row.id for row in rows}) == len({row.content for row in rows}) == 3 * 1797
 
 
+def test_ids_of_the_digits_stay_what_they_are(rows: list[Row]):
+    """Latents made before are found again: an id is of what is drawn, and of nothing else."""
+    assert (rows[0].id, rows[-1].id) == (
+        "66db4dd62bdf5313a98147b94cc40504",
+        "a0c6406d49d7fc16e0bc67823e4e9a00",
+    )
+
+
 def test_rows_are_in_the_split_of_their_scan(rows: list[Row]):
     assert {row.item: row.split for row in rows} == {f"scan-{scan:04d}": digits.split(scan) for scan in range(1797)}
 
@@ -43,7 +51,7 @@ def test_rows_are_in_the_split_of_their_scan(rows: list[Row]):
 def test_captions_say_what_is_drawn(rows: list[Row]):
     for row in rows[:300]:
         drawn = json.loads(row.attributes)
-        assert row.caption == digits.caption(drawn["label"], drawn["motion"])
+        assert row.captions == (digits.caption(drawn["label"], drawn["motion"]),)
         assert (drawn["motion"] is None) == (row.frames == 1)
         assert drawn["label"] == digits.labels()[int(row.item.removeprefix("scan-"))]
 
