@@ -68,6 +68,7 @@ def run(job: Job) -> Outcome:
     Raises Preempted after SIGTERM, with a checkpoint written; FrostlineError for a loss that is no number.
     """
     params, process = job.params, _process(job)
+    torch.set_num_threads(params.threads)
     batches = Batches(
         job.dataset,
         buckets=params.buckets,

@@ -335,6 +335,7 @@ class LoopParams(FrozenLosses):
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
     validate_every: Every
     checkpoint_every: Positive  # steps
+    threads: Positive  # of CPU, for the training alone; on a CPU the bits of the weights depend on it
     seed: int
 
 

@@ -14,7 +14,7 @@ from frostline.errors import Preempted, Refused
 
 WORK = Path(".work")
 INSTRUCTION_SET = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
-THREADS = "1"  # the miniature's matrices are too small for two, and two on a busy machine wait for each other
+THREADS = "1"  # where params set no other: two on a busy machine wait for each other
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -117,6 +117,7 @@ def train_params(**changed: Any) -> params.TrainParams:
         "kl_loss_weight": 0.0,
         "validate_every": {"steps": 100},
         "checkpoint_every": 100,
+        "threads": 1,
         "seed": 0,
         "sampling": {"sampler": "euler", "steps": 2, "shift": 3.0, "guidance": 2.0},
     }

@@ -46,6 +46,7 @@ def settings() -> dict[str, Any]:
         "buckets": {IMAGES: {"share": 0.5, "batch": 4}, CLIPS: {"share": 0.5, "batch": 2}},
         "validate_every": {"steps": 60},
         "checkpoint_every": 20,
+        "threads": 1,
     }
     teacher = values["train"]["runs"]["teacher"] | short
     teacher["model"] = {"layers": 2, "heads": 1, "head_dim": 12, "ffn_dim": 24, "patch_size": [1, 1, 1]}
