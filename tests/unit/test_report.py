@@ -16,8 +16,9 @@ from frostline import evaluation, models, report
 from frostline.codec import Codec
 from frostline.evaluation import Evaluated, HeldOut, Plan
 from frostline.generation import Generator
-from frostline.report import charts, pictures
-from frostline.report.charts import Chart, Point, Series
+from frostline.pages import charts
+from frostline.pages.charts import Chart, Point, Series
+from frostline.report import measures, pictures
 
 IMAGE, CLIP = (1, 32, 32), (5, 32, 32)
 WICKED = 'a <script>alert(1)</script> & "quoted" digit'
@@ -117,7 +118,7 @@ def test_the_same_evaluation_is_the_same_bytes(text: str, evaluated: list[Evalua
 
 def test_every_prompt_shows_every_model_and_the_real_ones(text: str):
     alts = [attributes["alt"] for tag, attributes in read(text).tags if tag == "img"]
-    for name in ("teacher", "guided", report.REAL):
+    for name in ("teacher", "guided", measures.REAL):
         assert alts.count(f"{name}: {WICKED}") == 2  # images and clips
 
 
