@@ -70,10 +70,22 @@ class Batches:
         return self._orders[bucket, epoch]
 
     def at(self, step: int) -> Batch:
-        """The batch of a step; a row loses its caption with probability ``dropout``, drawn per (seed, epoch, row)."""
+        """The batch of a step: each row with one of its captions, drawn by weight per (seed, epoch, row).
+
+        A row loses its caption with probability ``dropout``, drawn likewise.
+        """
         draws = self.draws(step)
         dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]
-        return self.dataset.batch([draw.row for draw in draws], dropped)
+        return self.dataset.batch([draw.row for draw in draws], dropped, [self._caption(draw) for draw in draws])
+
+    def _caption(self, draw: Draw) -> int:
+        """Which of its captions a row is shown with."""
+        weights = self.dataset.items[draw.row].weights
+        if len(weights) == 1:
+            return 0
+        ends = np.cumsum(weights)
+        place = ends[-1] * randomness.uniform(self.seed, "which caption", draw.epoch, draw.row)
+        return int(np.searchsorted(ends[:-1], place, side="right"))
 
 
 def _turns(shares: Mapping[str, float], steps: int) -> tuple[list[str], list[int]]:

@@ -78,6 +78,8 @@ class Dataset:
         self._places = [(source, row) for source in self.sources for row in range(len(source))]
         self.items = [item for source in self.sources for item in source.items]
         self.buckets = [bucket for source in self.sources for bucket in source.buckets]
+        self._prompt_places = [(source, n) for source in self.sources for n in range(len(source.prompt_items))]
+        self.prompt_items = [prompt for source in self.sources for prompt in source.prompt_items]
 
     def rows(self, bucket: str, split: str) -> list[int]:
         """Row numbers of one bucket and split; raises WrongUse if there are none."""
@@ -88,17 +90,40 @@ class Dataset:
             raise WrongUse(f"bucket {bucket}, split {split}: the cache has no rows; its buckets are {have}")
         return found
 
-    def batch(self, rows: Sequence[int], dropped: Sequence[bool] | None = None) -> Batch:
-        """Read rows of one bucket; captions of dropped rows are replaced by the null prompt's embedding."""
+    def batch(
+        self, rows: Sequence[int], dropped: Sequence[bool] | None = None, captions: Sequence[int] | None = None
+    ) -> Batch:
+        """Read rows of one bucket, each with its first caption or with the one of ``captions``, counted from 0.
+
+        Captions of dropped rows are replaced by the null prompt's embedding.
+        """
         drop = list(dropped) if dropped is not None else [False] * len(rows)
+        chosen = list(captions) if captions is not None else [0] * len(rows)
         places = [self._places[row] for row in rows]
-        texts = [source.null() if d else source.text(row) for (source, row), d in zip(places, drop, strict=True)]
+        texts = [
+            source.null() if gone else source.text(row, caption)
+            for (source, row), gone, caption in zip(places, drop, chosen, strict=True)
+        ]
         return Batch(
             rows=tuple(rows),
             clean=latents.normalise(self.raw(rows), self.space),
             text=latents.pad(texts, self.space.text_length),
             dropped=torch.tensor(drop),
         )
+
+    def prompt_rows(self, split: str) -> list[int]:
+        """Numbers of the prompts without media of one split, in ``prompt_items``; raises WrongUse if there are none."""
+        found = [row for row, prompt in enumerate(self.prompt_items) if prompt.split == split]
+        if not found:
+            raise WrongUse(
+                f"split {split}: no source has prompts without media; add one of kind 'prompts' to `sources`"
+            )
+        return found
+
+    def prompt_texts(self, rows: Sequence[int]) -> Tensor:
+        """Embeddings (B, L, D) of prompts without media."""
+        places = [self._prompt_places[row] for row in rows]
+        return latents.pad([source.prompt_text(place) for source, place in places], self.space.text_length)
 
     def raw(self, rows: Sequence[int]) -> Tensor:
         """Raw latents float32 (B, C, T, H, W) of rows of one bucket."""

@@ -25,10 +25,19 @@ from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import Row
 from frostline.params import CacheParams
-from frostline.store import Item
+from frostline.store import Item, Prompt
 
 PREPROCESSING = 1  # raise when the way from file to pixels changes what it gives
-SAME_FOR_THE_LATENT = ("latents_mean", "latents_std", "text_encoder_digest", "text_dim", "text_length", "text_padding")
+SAME_FOR_THE_LATENT = (
+    "latents_mean",
+    "latents_std",
+    "text_encoder_digest",
+    "text_dim",
+    "text_length",
+    "text_padding",
+    "null_prompt",
+)
+PROMPTS = "prompts"  # stands where the bucket does in the counts of rows without media
 
 T = TypeVar("T")
 Pixels = Callable[[Row], np.ndarray]
@@ -51,18 +60,27 @@ def write_source(rows: Sequence[Row], pixels: Pixels, codec: Codec, params: Cach
     """
     if not rows:
         raise WrongUse("the manifest has no rows: look at its rejected.parquet for the reasons")
+    shown, prompts = apart(rows)
     places = _write_texts(rows, codec, params, work)
-    total = len(rows)
-    with tqdm.tqdm(total=total, desc="encoding", unit="item", mininterval=2.0) as bar:
-        for bucket, members in _buckets(rows):
+    if prompts:
+        _write_prompts(prompts, places, codec.latent_space, work)
+    with tqdm.tqdm(total=len(shown), desc="encoding", unit="item", mininterval=2.0) as bar:
+        for bucket, members in _buckets(shown):
             _write_bucket(bucket, members, places, pixels, codec, params, work, bar)
-    counts = Counter((store.bucket_name(row.bucket), row.split) for row in rows)
+    counts = Counter(f"{store.bucket_name(row.bucket)}/{row.split}" for row in shown)
+    counts += Counter(f"{PROMPTS}/{row.split}" for row in prompts)
     facts = {
-        "rows": {f"{bucket}/{split}": n for (bucket, split), n in sorted(counts.items())},
+        "rows": dict(sorted(counts.items())),
         "prompts": {prompt: [places[prompt].offset, places[prompt].length] for prompt in params.preview_prompts},
         "frozen_parameters": {"vae": _count(codec.vae), "text_encoder": _count(codec.text_encoder)},
     }
     return store.seal(work, codec.latent_space, facts)
+
+
+def apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows with something to see, and prompts: rows without media."""
+    prompts = [row for row in rows if row.medium == "prompt"]
+    return [row for row in rows if row.medium != "prompt"], prompts
 
 
 def latent_id(row: Row, space: LatentSpace) -> str:
@@ -81,7 +99,7 @@ def text_id(caption: str, space: LatentSpace) -> str:
 def _write_texts(rows: Sequence[Row], codec: Codec, params: CacheParams, work: Path) -> dict[str, TextPlace]:
     """Encode the null prompt and every distinct caption and preview prompt, in that order."""
     space = codec.latent_space
-    others = sorted({row.captions[0] for row in rows} | set(params.preview_prompts))
+    others = sorted({caption for row in rows for caption in row.captions} | set(params.preview_prompts))
     captions = [space.null_prompt, *(caption for caption in others if caption != space.null_prompt)]
     texts = [text for part in _parts(captions, params.text_batch) for text in _texts(part, codec, params)]
     ids = [text_id(caption, space) for caption in captions]
@@ -120,7 +138,7 @@ def _write_bucket(
         if not path.exists():
             size = params.encode_batch
             raw = [_encode(batch, pixels, codec, size, bar) for batch in _parts(part, size)]
-            store.write_items(path, space, [_item(row, space, places[row.captions[0]]) for row in part], torch.cat(raw))
+            store.write_items(path, space, [_item(row, space, places) for row in part], torch.cat(raw))
         else:
             bar.update(len(part))
 
@@ -136,7 +154,8 @@ def _encode(rows: Sequence[Row], pixels: Pixels, codec: Codec, size: int, bar: "
     return raw
 
 
-def _item(row: Row, space: LatentSpace, text: TextPlace) -> Item:
+def _item(row: Row, space: LatentSpace, places: dict[str, TextPlace]) -> Item:
+    texts = [places[caption] for caption in row.captions]
     return Item(
         id=latent_id(row, space),
         item=row.item,
@@ -146,8 +165,27 @@ def _item(row: Row, space: LatentSpace, text: TextPlace) -> Item:
         source_height=row.source_height,
         source_frames=row.source_frames,
         source_fps=row.source_fps,
-        caption=row.captions[0],
+        captions=row.captions,
+        weights=row.weights,
         attributes=row.attributes,
+        text_ids=tuple(text.id for text in texts),
+        text_offsets=tuple(text.offset for text in texts),
+        text_lengths=tuple(text.length for text in texts),
+    )
+
+
+def _write_prompts(rows: Sequence[Row], places: dict[str, TextPlace], space: LatentSpace, work: Path) -> None:
+    prompts = [_prompt(row, places) for row in sorted(rows, key=lambda row: (row.item, row.id))]
+    store.write_prompts(work / "prompts" / "part-00000.parquet", space, prompts)
+
+
+def _prompt(row: Row, places: dict[str, TextPlace]) -> Prompt:
+    (caption,) = row.captions
+    text = places[caption]
+    return Prompt(
+        id=row.id,
+        split=row.split,
+        caption=caption,
         text_id=text.id,
         text_offset=text.offset,
         text_length=text.length,

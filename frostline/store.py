@@ -1,6 +1,7 @@
 """Frozen latents and text embeddings in parquet, laid out so that a row lies at a computable place in its file.
 
     <source>/items/<bucket>/part-00000.parquet   one row per item: what it is, and its raw latent
+    <source>/prompts/part-00000.parquet          one row per prompt of a source that has no media
     <source>/text/part-00000.parquet             one row per token of each distinct caption, the null prompt first
     <source>/manifest.json                       the parts with rows, bytes and digests; the LatentSpace
 
@@ -10,6 +11,7 @@ a chunk from its metadata and reads rows with ``preadv``. Parquet keeps no check
 part has its digest in the manifest and every row its own.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -49,8 +51,21 @@ class Item:
     source_height: int
     source_frames: int
     source_fps: float
-    caption: str
+    captions: tuple[str, ...]  # at least one
+    weights: tuple[float, ...]  # of each caption: how often a training chooses it, relative to the others
     attributes: str  # JSON
+    text_ids: tuple[str, ...]  # of each caption
+    text_offsets: tuple[int, ...]  # first row of each caption in the source's text table
+    text_lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A caption without media, for distillation from a teacher alone."""
+
+    id: str
+    split: str
+    caption: str
     text_id: str
     text_offset: int  # first row in the source's text table
     text_length: int
@@ -76,11 +91,11 @@ def bucket_of(name: str) -> tuple[int, int, int]:
 def write_items(path: Path, space: LatentSpace, items: Sequence[Item], raw: Tensor) -> None:
     """Write one part: items and their raw latents (n, C, T', H', W') in the space's stored dtype."""
     data = _bytes(raw.to(DTYPES[space.stored_dtype]))
-    columns: dict[str, Any] = {name: [getattr(item, name) for item in items] for name in Item.__dataclass_fields__}
-    columns["latent_digest"] = [digests.of_bytes(row.tobytes()) for row in data]
+    columns = _columns(Item, items)
+    columns["latent_digest"] = pa.array([digests.of_bytes(row.tobytes()) for row in data])
     columns["vae_digest"] = pa.array([space.vae_digest] * len(items)).dictionary_encode()
     facts = {"shape": list(raw.shape[1:]), "dtype": space.stored_dtype}
-    _write(path, columns, LATENT, data, space, facts)
+    _write_tensors(path, columns, LATENT, data, space, facts)
 
 
 def write_text(path: Path, space: LatentSpace, ids: Sequence[str], texts: Sequence[Tensor]) -> None:
@@ -88,10 +103,15 @@ def write_text(path: Path, space: LatentSpace, ids: Sequence[str], texts: Sequen
     lengths = [len(text) for text in texts]
     columns = {
         "text_id": pa.array(np.repeat(np.array(ids), lengths)).dictionary_encode(),
-        "token": [token for length in lengths for token in range(length)],
+        "token": pa.array([token for length in lengths for token in range(length)]),
     }
     data = _bytes(torch.cat(list(texts)).float())
-    _write(path, columns, EMBEDDING, data, space, {"shape": [space.text_dim], "dtype": "float32"})
+    _write_tensors(path, columns, EMBEDDING, data, space, {"shape": [space.text_dim], "dtype": "float32"})
+
+
+def write_prompts(path: Path, space: LatentSpace, prompts: Sequence[Prompt]) -> None:
+    """Write the prompts of a source that has no media."""
+    _write(path, pa.table(_columns(Prompt, prompts)), space, {}, row_group_size=ROW_GROUP_BYTES)
 
 
 def _bytes(rows: Tensor) -> np.ndarray:
@@ -99,25 +119,50 @@ def _bytes(rows: Tensor) -> np.ndarray:
     return rows.contiguous().view(torch.uint8).reshape(len(rows), -1).numpy()
 
 
-def _write(
+def _list(of: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.field("element", of, nullable=False))
+
+
+_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    tuple[str, ...]: _list(pa.string()),
+    tuple[int, ...]: _list(pa.int64()),
+    tuple[float, ...]: _list(pa.float64()),
+}
+
+
+def _columns(cls: type[Item | Prompt], rows: Sequence[Item | Prompt]) -> dict[str, Any]:
+    return {
+        field.name: pa.array([getattr(row, field.name) for row in rows], type=_TYPES[field.type])
+        for field in dataclasses.fields(cls)
+    }
+
+
+def _write_tensors(
     path: Path, columns: dict[str, Any], name: str, data: np.ndarray, space: LatentSpace, facts: dict[str, Any]
 ) -> None:
     width = data.shape[1]
     payload = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(data), [None, pa.py_buffer(data)])
     table = pa.table({**columns, name: payload})
-    fields = [field.with_nullable(False) for field in table.schema]
-    metadata = {
-        contracts.METADATA: digests.canonical(space.model_dump(mode="json")),
-        "frostline.tensor": json.dumps(facts),
-    }
-    table = table.cast(pa.schema(fields)).replace_schema_metadata(metadata)
-    scalars = [column for column in table.column_names if column != name]
+    tensor = {"frostline.tensor": json.dumps(facts)}
+    _write(path, table, space, tensor, row_group_size=max(1, ROW_GROUP_BYTES // width))
+
+
+def _write(path: Path, table: pa.Table, space: LatentSpace, metadata: dict[str, str], row_group_size: int) -> None:
+    """One part, as the module's docstring says; nothing in it is null, and only scalars have statistics."""
+    schema = pa.schema([field.with_nullable(False) for field in table.schema])
+    space_text = digests.canonical(space.model_dump(mode="json"))
+    table = table.cast(schema).replace_schema_metadata({contracts.METADATA: space_text, **metadata})
+    tensors_and_lists = (pa.FixedSizeBinaryType, pa.ListType)
+    scalars = [field.name for field in schema if not isinstance(field.type, tensors_and_lists)]
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as beside:
         pq.write_table(
             table,
             beside,
-            row_group_size=max(1, ROW_GROUP_BYTES // width),
+            row_group_size=row_group_size,
             compression="none",
             use_dictionary=["vae_digest", "text_id"],  # pyright: ignore[reportArgumentType] (lists are documented)
             write_statistics=scalars,  # pyright: ignore[reportArgumentType]
@@ -229,6 +274,9 @@ class Latents:
         self._rows: list[tuple[Payload, int]] = []
         for name in (name for name in names if name.startswith("items/")):
             self._add(folder / name, bucket=name.split("/")[1])
+        self.prompt_items = [
+            Prompt(**row) for name in names if name.startswith("prompts/") for row in _scalars(folder / name, Prompt)
+        ]
         texts = [folder / name for name in names if name.startswith("text/")]
         self._text = payload(texts[0], EMBEDDING, self.space)
         null = pq.read_table(texts[0], columns=["text_id"])["text_id"].to_pylist()
@@ -236,8 +284,7 @@ class Latents:
 
     def _add(self, path: Path, bucket: str) -> None:
         part = payload(path, LATENT, self.space)
-        table = pq.read_table(path, columns=list(Item.__dataclass_fields__))
-        self.items += [Item(**row) for row in table.to_pylist()]
+        self.items += [Item(**row) for row in _scalars(path, Item)]
         self.buckets += [bucket] * part.rows
         self._rows += [(part, row) for row in range(part.rows)]
 
@@ -249,10 +296,15 @@ class Latents:
         found = [self._rows[row] for row in rows]
         return torch.cat([part.read(row) for part, row in found]).float()
 
-    def text(self, row: int) -> Tensor:
-        """Embedding float32 (n_tokens, D) of a row's caption."""
+    def text(self, row: int, caption: int = 0) -> Tensor:
+        """Embedding float32 (n_tokens, D) of one of a row's captions."""
         item = self.items[row]
-        return self._text.read(item.text_offset, item.text_length)
+        return self._text.read(item.text_offsets[caption], item.text_lengths[caption])
+
+    def prompt_text(self, number: int) -> Tensor:
+        """Embedding float32 (n_tokens, D) of a prompt without media."""
+        prompt = self.prompt_items[number]
+        return self._text.read(prompt.text_offset, prompt.text_length)
 
     def null(self) -> Tensor:
         """Embedding float32 (n_tokens, D) of the null prompt."""
@@ -261,6 +313,15 @@ class Latents:
     def prompts(self) -> dict[str, Tensor]:
         """The preview prompts' embeddings float32 (n_tokens, D)."""
         return {prompt: self._text.read(*place) for prompt, place in self.manifest["prompts"].items()}
+
+
+def _scalars(path: Path, cls: type[Item | Prompt]) -> Iterable[dict[str, Any]]:
+    """The rows of a part without its tensors, lists as tuples; raises Refused for a part that lacks a column."""
+    wanted = list(cls.__dataclass_fields__)
+    if absent := sorted(set(wanted) - set(pq.read_schema(path).names)):
+        raise Refused(f"{path}: lacks {absent}, so another version of Frostline made it; {REMEDY}")
+    for row in pq.read_table(path, columns=wanted).to_pylist():
+        yield {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
 
 
 def _verify(folder: Path, parts: Sequence[dict[str, Any]]) -> None:

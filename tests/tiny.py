@@ -45,13 +45,17 @@ def texts(latent_space: LatentSpace) -> list[torch.Tensor]:
     return [randomness.normal((n + 1, latent_space.text_dim), "text", n) for n in range(len(CAPTIONS))]
 
 
-def items(bucket: str, counts: Mapping[str, int]) -> list[store.Item]:
-    """Items of one bucket, with captions in turn."""
+def items(bucket: str, counts: Mapping[str, int], several: int = 1) -> list[store.Item]:
+    """Items of one bucket, with captions in turn, or with ``several`` of them: the first weighs most, the last 1."""
     splits = [split for split, count in counts.items() for _ in range(count)]
-    return [_item(f"{bucket}-{n}", split, 1 + n % (len(CAPTIONS) - 1)) for n, split in enumerate(splits)]
+    texts = len(CAPTIONS) - 1
+    return [
+        _item(f"{bucket}-{n}", split, [1 + (n + turn) % texts for turn in range(several)])
+        for n, split in enumerate(splits)
+    ]
 
 
-def _item(name: str, split: str, caption: int) -> store.Item:
+def _item(name: str, split: str, captions: Sequence[int]) -> store.Item:
     return store.Item(
         id=name,
         item=name,
@@ -61,27 +65,59 @@ def _item(name: str, split: str, caption: int) -> store.Item:
         source_height=16,
         source_frames=5,
         source_fps=0.0,
-        caption=CAPTIONS[caption],
+        captions=tuple(CAPTIONS[caption] for caption in captions),
+        weights=tuple(float(n) for n in range(len(captions), 0, -1)),
         attributes="{}",
-        text_id=f"text-{caption}",
-        text_offset=sum(range(caption + 1)),
-        text_length=caption + 1,
+        text_ids=tuple(f"text-{caption}" for caption in captions),
+        text_offsets=tuple(sum(range(caption + 1)) for caption in captions),
+        text_lengths=tuple(caption + 1 for caption in captions),
     )
 
 
+def prompts(split: str) -> list[store.Prompt]:
+    """Every caption of CAPTIONS but the null prompt, without media."""
+    return [
+        store.Prompt(
+            id=f"{split}-{n}",
+            split=split,
+            caption=CAPTIONS[n],
+            text_id=f"text-{n}",
+            text_offset=sum(range(n + 1)),
+            text_length=n + 1,
+        )
+        for n in range(1, len(CAPTIONS))
+    ]
+
+
 def cache(
-    folder: Path, *, seed: int = 0, latent_space: LatentSpace | None = None, prompts: Sequence[str] = ("two",)
+    folder: Path,
+    *,
+    seed: int = 0,
+    latent_space: LatentSpace | None = None,
+    prompts: Sequence[str] = ("two",),
+    several: int = 1,
 ) -> Path:
     """Write a source's cache of COUNTS."""
     latent_space = latent_space or space()
     for bucket, counts in COUNTS.items():
-        members = items(bucket, counts)
+        members = items(bucket, counts, several)
         part = folder / "items" / bucket / "part-00000.parquet"
         store.write_items(part, latent_space, members, raw(seed, bucket, len(members), latent_space))
+    rows = {f"{bucket}/{split}": n for bucket, counts in COUNTS.items() for split, n in counts.items()}
+    return _sealed(folder, latent_space, rows, prompts)
+
+
+def prompts_cache(folder: Path, splits: Sequence[str] = ("train", "validation")) -> Path:
+    """Write the cache of a source that has prompts and no media."""
+    rows = [prompt for split in splits for prompt in prompts(split)]
+    store.write_prompts(folder / "prompts" / "part-00000.parquet", space(), rows)
+    return _sealed(folder, space(), {f"prompts/{split}": len(CAPTIONS) - 1 for split in splits}, ("two",))
+
+
+def _sealed(folder: Path, latent_space: LatentSpace, rows: dict[str, int], previews: Sequence[str]) -> Path:
     ids = [f"text-{n}" for n in range(len(CAPTIONS))]
     store.write_text(folder / "text" / "part-00000.parquet", latent_space, ids, texts(latent_space))
-    rows = {f"{bucket}/{split}": n for bucket, counts in COUNTS.items() for split, n in counts.items()}
-    places = {prompt: [sum(range(CAPTIONS.index(prompt) + 1)), CAPTIONS.index(prompt) + 1] for prompt in prompts}
+    places = {prompt: [sum(range(CAPTIONS.index(prompt) + 1)), CAPTIONS.index(prompt) + 1] for prompt in previews}
     facts = {"rows": rows, "prompts": places, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
     store.seal(folder, latent_space, facts)
     return folder

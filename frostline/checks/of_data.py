@@ -18,9 +18,9 @@ from frostline.params import Params
 
 
 def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels, params: Params) -> list[Finding]:
-    """Findings for every bucket of one source; ``rows`` is its manifest.
+    """Findings for every bucket of one source, none for prompts without media; ``rows`` is its manifest.
 
-    Raises Refused if the cache is another base's, or lacks a latent of one of these rows.
+    Raises Refused if the cache is another base's, or lacks a latent or text of one of these rows.
     """
     settings, space = params.preflight, codec.latent_space
     contracts.require_same(
@@ -30,11 +30,15 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
         theirs_is="the cache",
         remedy="make the cache again with this base, `dvc repro`, or set `base` in params.yaml to the cache's",
     )
+    shown, prompts = encoding.apart(rows)
     known = {item.id: number for number, item in enumerate(dataset.items)}
-    pairs = [(row, known[encoding.latent_id(row, space)]) for row in rows if encoding.latent_id(row, space) in known]
-    if len(pairs) != len(rows) or not rows:
+    pairs = [(row, known[encoding.latent_id(row, space)]) for row in shown if encoding.latent_id(row, space) in known]
+    texts = {(prompt.id, prompt.text_id) for prompt in dataset.prompt_items}
+    unread = [row for row in prompts if (row.id, encoding.text_id(row.captions[0], space)) not in texts]
+    missing = len(shown) - len(pairs) + len(unread)
+    if missing or not rows:
         raise Refused(
-            f"{len(rows) - len(pairs)} of {len(rows)} rows have no cached latent of the id this base would give them: "
+            f"{missing} of {len(rows)} rows have no cached latent or text of the id this base would give them: "
             "the cache is of another manifest; run `dvc repro`"
         )
     found = []

@@ -3,6 +3,7 @@
 Each run stands on its own: a change of what the cache makes does not show in the numbers of train.
 """
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ Numbers = dict[str, list[float] | str]
 
 
 def cache(folder: Path) -> Numbers:
-    """Three images and two clips of digits through a fixed VAE and text encoder."""
+    """Images and clips of digits, one with two captions, and a prompt through a fixed VAE and text encoder."""
     base = conftest.make_base(folder / "base", seed=0)
     settings = records.parse(
         params.CacheParams,
@@ -30,13 +31,21 @@ def cache(folder: Path) -> Numbers:
     )
     codec = Codec(base, stored_dtype=settings.stored_dtype)
     rows = [_digit(0, 1), _digit(1, 1), _digit(2, 1), _digit(3, 5), _digit(4, 5)]
+    rows[1] = dataclasses.replace(rows[1], captions=(*rows[1].captions, "a digit"), weights=(2.0, 1.0))
+    rows.append(dataclasses.replace(rows[0], id="prompt", medium="prompt", captions=("a digit moving up",)))
     encoding.write_source(
         rows, lambda row: digits.render(row.start, 0, row.frames, _motion(row.frames)), codec, settings, folder / "out"
     )
     latents = store.Latents(folder / "out")
     found: Numbers = {f"latent {item.item}": _sketch(latents.raw([n])) for n, item in enumerate(latents.items)}
     found |= {f"text {n}": _sketch(latents.text(n)) for n in range(len(latents))}
-    return {**found, "null": _sketch(latents.null()), "latent id": encoding.latent_id(rows[3], tiny.space())}
+    found |= {"second text": _sketch(latents.text(1, caption=1)), "prompt": _sketch(latents.prompt_text(0))}
+    altered = dataclasses.replace(rows[3], shown=(3, 5, 7, 9, 11), flip=True)
+    ids = {
+        "latent id": encoding.latent_id(rows[3], tiny.space()),
+        "altered latent id": encoding.latent_id(altered, tiny.space()),
+    }
+    return {**found, **ids, "null": _sketch(latents.null())}
 
 
 def train(folder: Path) -> Numbers:

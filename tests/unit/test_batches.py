@@ -1,8 +1,9 @@
 import collections
 
 import pytest
+import torch
 
-from frostline import records
+from frostline import latents, records
 from frostline.batches import Batches
 from frostline.errors import WrongUse
 from frostline.params import BucketShare
@@ -73,6 +74,32 @@ def test_captions_are_dropped_as_often_as_asked_and_anew_in_each_epoch(rows):
     everything = [gone for epoch in dropped.values() for gone in epoch.values()]
     assert abs(sum(everything) / len(everything) - 0.3) < 0.08
     assert {row: dropped[0][row] for row in dropped[1]} != dropped[1]
+
+
+def _shown(made, rows, steps=120):
+    """Which caption each row was shown with, by (epoch, row)."""
+    texts = [latents.pad([text], 6)[0] for text in tiny.texts(tiny.space())]
+    shown = {}
+    for step in range(steps):
+        for draw, text in zip(made.draws(step), made.at(step).text, strict=True):
+            caption = next(tiny.CAPTIONS[n] for n, one in enumerate(texts) if torch.equal(one, text))
+            shown[draw.epoch, draw.row] = rows.items[draw.row].captions.index(caption)
+    return shown
+
+
+def test_captions_are_chosen_by_weight_anew_in_each_epoch_and_by_the_key_alone(tmp_path):
+    rows = tiny.data(tmp_path, several=2)
+    shown = _shown(batches(rows, dropout=0.0), rows)
+    assert abs(list(shown.values()).count(0) / len(shown) - 2 / 3) < 0.08
+    assert len({tuple(shown[epoch, row] for epoch in range(8)) for row in rows.rows(tiny.IMAGES, "train")}) > 5
+    assert _shown(batches(rows, dropout=0.0, images=7), rows, 20).items() <= shown.items()
+    assert _shown(batches(rows, dropout=0.0, seed=1), rows) != shown
+
+
+def test_dropped_captions_do_not_depend_on_how_many_there_are(rows, tmp_path):
+    several = batches(tiny.data(tmp_path, several=2), dropout=0.5)
+    for step in range(20):
+        assert torch.equal(several.at(step).dropped, batches(rows, dropout=0.5).at(step).dropped)
 
 
 @pytest.mark.parametrize(("dropout", "expected"), [(0.0, {False}), (1.0, {True})])

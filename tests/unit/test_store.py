@@ -47,10 +47,40 @@ def test_what_was_written_is_what_is_read(tmp_path, dtype):
 def test_texts_are_read_unpadded_and_the_null_prompt_first(folder):
     latents, texts = store.Latents(folder), tiny.texts(tiny.space())
     assert torch.equal(latents.null(), texts[0])
-    assert [item.caption for item in latents.items[:3]] == ["one", "two", "three"]
+    assert [item.captions for item in latents.items[:3]] == [("one",), ("two",), ("three",)]
     for row in range(3):
         assert torch.equal(latents.text(row), texts[row + 1])
     assert torch.equal(latents.prompts()["two"], texts[2])
+
+
+def test_every_caption_of_an_item_has_its_text(tmp_path):
+    latents, texts = store.Latents(tiny.cache(tmp_path / "cache", several=2)), tiny.texts(tiny.space())
+    assert latents.items[2].captions == ("three", "one")
+    assert latents.items[2].weights == (2.0, 1.0)
+    assert torch.equal(latents.text(2), texts[3])
+    assert torch.equal(latents.text(2, caption=1), texts[1])
+
+
+def test_no_column_of_a_part_and_no_element_of_a_list_may_be_null(folder):
+    for field in pq.read_schema(folder / PART):
+        assert not field.nullable
+        assert not pa.types.is_list(field.type) or not field.type.value_field.nullable
+
+
+def test_a_source_without_media_holds_prompts_and_their_texts(tmp_path):
+    latents, texts = store.Latents(tiny.prompts_cache(tmp_path / "cache")), tiny.texts(tiny.space())
+    assert (len(latents), latents.items, latents.buckets) == (0, [], [])
+    assert latents.prompt_items == [*tiny.prompts("train"), *tiny.prompts("validation")]
+    assert torch.equal(latents.prompt_text(1), texts[2])
+    assert torch.equal(latents.null(), texts[0])
+    assert torch.equal(latents.prompts()["two"], texts[2])
+
+
+def test_a_changed_prompt_is_refused(tmp_path):
+    part = tiny.prompts_cache(tmp_path / "cache") / "prompts" / "part-00000.parquet"
+    data = part.read_bytes()
+    part.write_bytes(data.replace(b"three", b"seven"))
+    refused(tmp_path / "cache", "prompts/part-00000.parquet", "digest")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -118,6 +148,13 @@ def test_a_foreign_parquet_file_is_refused(folder):
     pq.write_table(pa.table({"latent": [1.0]}), folder / PART)
     sealed_anew(folder)
     refused(folder, PART, "not a latent cache of Frostline")
+
+
+def test_a_part_of_another_version_is_refused_naming_what_it_lacks(folder):
+    table = pq.read_table(folder / PART)
+    pq.write_table(table.drop_columns(["captions"]), folder / PART, compression="none", use_dictionary=False)
+    sealed_anew(folder)
+    refused(folder, PART, "captions", "another version", "dvc repro")
 
 
 def test_a_part_of_another_latent_space_is_refused_naming_the_field(folder):

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def test_a_cache_of_another_base_is_refused_naming_the_field(rows, other_base):
     with pytest.raises(Refused, match="vae_digest") as caught:
         of_data.findings(rows, Codec(other_base), ROWS, pixels, SETTINGS)
     assert theirs in str(caught.value)
+
+
+def test_prompts_without_media_are_looked_for_and_give_no_findings(rows, tiny_base, tmp_path):
+    given = [dataclasses.replace(row(0), id="prompt", medium="prompt", captions=("seven",))]
+    encoding.write_source(given, pixels, Codec(tiny_base), SETTINGS.cache, tmp_path / "latents" / "said")
+    files.write_json(tmp_path / "index.json", dataset.index(tmp_path / "latents", ["said"]))
+    said = Dataset(tmp_path / "index.json", tmp_path / "latents")
+    assert of_data.findings(said, Codec(tiny_base), given, pixels, SETTINGS) == []
+    other = [dataclasses.replace(given[0], captions=("eight",))]
+    for cache, asked in ((said, other), (rows, given)):
+        with pytest.raises(Refused, match="1 of 1 rows have no cached latent or text"):
+            of_data.findings(cache, Codec(tiny_base), asked, pixels, SETTINGS)
 
 
 def test_a_cache_of_another_manifest_is_refused(rows, tiny_base):
