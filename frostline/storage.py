@@ -77,7 +77,7 @@ class Passed:
     """Something in a tree that cannot be taken."""
 
     name: str  # relative; in escaped form where it cannot be shown
-    reason: str  # unprintable_name, link_to_folder, absent (a link to nothing), not_a_file
+    reason: str  # unprintable_name, link_to_folder, absent (a link to nothing), not_a_file, unreadable
     detail: str
 
 
@@ -93,6 +93,12 @@ def join(root: str, name: str) -> str:
     if name.startswith("/") or is_remote(name):
         return name
     return f"{root.rstrip('/')}/{name}" if root.rstrip("/") else f"/{name}"
+
+
+def parent(path: str) -> tuple[str, str]:
+    """The folder a path lies in, and its name there."""
+    folder, slash, name = path.rpartition("/")
+    return folder or ("/" if slash else "."), name
 
 
 def nameable(name: str) -> bool:
@@ -239,7 +245,12 @@ def _walk_local(root: str) -> tuple[list[tuple[str, Blob]], list[Passed]]:
     folders = [""]
     while folders:
         inside = folders.pop()
-        with os.scandir(f"{root.rstrip('/')}/{inside}") as entries:
+        try:
+            entries = os.scandir(f"{root.rstrip('/')}/{inside}")
+        except OSError as error:
+            passed.append(Passed(inside or ".", "unreadable", f"{inside or root}: {error.strerror}"))
+            continue
+        with entries:
             for entry in entries:
                 name = inside + entry.name
                 if entry.name.startswith("."):

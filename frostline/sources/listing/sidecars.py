@@ -1,0 +1,63 @@
+"""Captions in text files beside the media: cats/1.png and cats/1.txt."""
+
+from pathlib import PurePosixPath
+
+from frostline import storage
+from frostline.errors import WrongUse
+from frostline.manifest import Rejected
+from frostline.params import SidecarParams
+from frostline.sources.entries import Caption, Entry, Listing
+from frostline.sources.listing import captions, naming
+from frostline.storage import Blob
+
+
+def read(source: str, params: SidecarParams) -> Listing:
+    """All media of the folder; one text serves all media of its name."""
+    found, passed = storage.walk(params.path)
+    texts = {name.removesuffix(params.extension): blob for name, blob in found if name.endswith(params.extension)}
+    media = [(name, blob) for name, blob in found if naming.is_medium(name) and not name.endswith(params.extension)]
+    stems = {_stem(name) for name, _ in media}
+    described, unreadable = _captions(params, {stem: blob for stem, blob in texts.items() if stem in stems})
+    rejected = naming.untaken(source, passed)
+    rejected += [_alone(source, stem + params.extension) for stem in texts if stem not in stems]
+    entries: list[Entry] = []
+    for name, blob in media:
+        stem = _stem(name)
+        if stem in unreadable:
+            detail = f"{stem}{params.extension}: {unreadable[stem]}"
+            rejected.append(Rejected(source=source, locator=name, reason="caption_unreadable", detail=detail))
+        else:
+            entries.append(_entry(name, blob, described.get(stem, ())))
+    return Listing(entries, rejected)
+
+
+def _captions(params: SidecarParams, texts: dict[str, Blob]) -> tuple[dict[str, tuple[Caption, ...]], dict[str, str]]:
+    """Captions by stem, and by stem why a text cannot be read."""
+    parse = captions.of_text if params.lines == "one_caption" else captions.of_lines
+    described: dict[str, tuple[Caption, ...]] = {}
+    unreadable: dict[str, str] = {}
+    for stem, data in zip(texts, storage.read_all(list(texts.values()), captions.LIMIT), strict=True):
+        try:
+            described[stem] = parse(captions.decode(_bytes(data)))
+        except ValueError as error:
+            unreadable[stem] = str(error)
+    return described, unreadable
+
+
+def _bytes(data: bytes | WrongUse) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    raise ValueError(str(data).partition(": ")[2])  # without the absolute path
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
+
+
+def _entry(name: str, blob: Blob, described: tuple[Caption, ...]) -> Entry:
+    return Entry(locator=name, file=name, blobs=(blob,), medium=None, item=None, captions=described, attributes="{}")
+
+
+def _alone(source: str, name: str) -> Rejected:
+    detail = f"{name}: no image or clip of that name lies beside it; add one or take the text out"
+    return Rejected(source=source, locator=name, reason="no_media", detail=detail)
