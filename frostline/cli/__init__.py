@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import export, preset, sample
+from frostline.cli import export, importing, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -55,3 +55,4 @@ app.callback()(_options)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)
 app.command("preset")(preset.preset)
+app.command("import-dataset")(importing.import_dataset)
