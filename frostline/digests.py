@@ -5,7 +5,7 @@ They identify artefacts against accidents (another VAE, a flipped bit), not agai
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import xxhash
 
@@ -29,10 +29,15 @@ def canonical(value: Any) -> str:
 
 def of_file(path: str | Path) -> str:
     """Digest of a file's contents."""
-    state = xxhash.xxh3_128()
     with Path(path).open("rb") as file:
-        while chunk := file.read(CHUNK):
-            state.update(chunk)
+        return of_stream(file)
+
+
+def of_stream(file: BinaryIO) -> str:
+    """Digest of what is left to read."""
+    state = xxhash.xxh3_128()
+    while chunk := file.read(CHUNK):
+        state.update(chunk)
     return state.hexdigest()
 
 

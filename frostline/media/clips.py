@@ -1,14 +1,22 @@
-"""Clips: decoded by the one demuxer their first bytes announce, frames counted and not believed."""
+"""Clips: decoded by the one demuxer their first bytes announce, frames counted and not believed.
+
+Rules:  the first stream of moving pictures; sound, subtitles and cover pictures are ignored. Frames stand in the order
+        they are shown, turned as the display matrix says, transparency over white. A clip of 720 lines or more that
+        does not name its colours has those of BT.709, a smaller one BT.601.
+Times:  a frame is shown from its presentation time (pts, in units of the stream's time base) on. Where a file gives
+        no times or not strictly rising ones, frames are numbered, and a unit is one over the file's average rate.
+"""
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frostline.media import kinds
-from frostline.media.kinds import Extent, Unusable
+from frostline.media.kinds import Opened, Unusable
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -16,84 +24,203 @@ if TYPE_CHECKING:
 
 _HD_LINES = 720  # an untagged clip of at least so many lines has BT.709 colours, a smaller one BT.601
 _UNTAGGED = 2  # "unspecified" among the matrix coefficients of ITU-T H.273
+_FULL_RANGE = 2  # the color_range of luma from 0 to 255, not 16 to 235
+_LUMA_FIRST = frozenset({"yuv420p", "yuv422p", "yuv444p", "nv12"})  # 8 bits, a plane of luma
+_STEPS_BACK = (0, 1, 4, 16)  # seconds before the first wanted frame where reading tries to begin
 
 
-def read_clip(path: str | Path, start: int, frames: int, max_pixels: int) -> np.ndarray:
-    """``frames`` frames of a clip from frame ``start`` on: uint8 (T, H, W, 3); raises Unusable with its reason."""
-    path = Path(path)
-    taken: list[np.ndarray] = []
-    with _opened(path, max_pixels) as (container, stream):
-        for index, frame in enumerate(_decoded(path, container, stream)):
-            if index >= start:
-                taken.append(_upright(path, frame))
-            if len(taken) == frames:
-                return np.stack(taken)
-    raise Unusable("too_short", f"{path}: ends before frame {start + frames}")
+class Clip:
+    """A clip being decoded."""
 
+    def __init__(self, name: str, container: "InputContainer", stream: "VideoStream", max_pixels: int) -> None:
+        from av.video.reformatter import VideoReformatter
 
-def measure_clip(path: str | Path, max_pixels: int) -> Extent:
-    """Decode a clip to the end and say what it holds."""
-    path = Path(path)
-    with _opened(path, max_pixels) as (container, stream):
-        decoded = _decoded(path, container, stream)
-        height, width, _ = _upright(path, next(decoded)).shape
-        count = 1 + sum(1 for _ in decoded)
-        fps = float(stream.average_rate or 0)
-    return Extent(width=width, height=height, frames=count, fps=fps)
+        self.name, self.container, self.stream, self.max_pixels = name, container, stream, max_pixels
+        self._shrinking, self._greying, self._colouring = (VideoReformatter() for _ in range(3))  # each set up once
+
+    def frames(self) -> "Iterator[VideoFrame]":
+        """The frames in the order they are shown; refuses damage and a change of size on the way."""
+        size = None
+        for packet in self.container.demux(self.stream):
+            for frame in packet.decode():
+                if packet.is_corrupt or frame.is_corrupt:
+                    raise Unusable("unreadable", f"{self.name}: damaged or cut off")
+                if size is None:
+                    kinds.require_pixels(self.name, frame.width, frame.height, self.max_pixels)
+                    size = (frame.width, frame.height)
+                if size != (frame.width, frame.height):
+                    message = f"{self.name}: changes from {size} to {frame.width, frame.height} pixels on its way"
+                    raise Unusable("unreadable", message)
+                yield frame
+        if size is None:
+            raise Unusable("unreadable", f"{self.name}: no frame of it decodes")
+
+    def thumbnail(self, frame: "VideoFrame", side: int) -> np.ndarray:
+        """A frame as it lies in the file, in ``side`` x ``side`` grey levels: uint8."""
+        plain = _opaque(frame)
+        small = self._shrinking.reformat(plain, side, side, "gray", interpolation="AREA", threads=1)
+        return small.to_ndarray()
+
+    def luma(self, frame: "VideoFrame") -> tuple[np.ndarray, int]:
+        """(brightness of a frame as it lies in the file, uint8 (H, W); the steps from its black to its white)."""
+        plain, steps = frame, 255
+        if frame.format.name in _LUMA_FIRST:
+            steps = 255 if frame.color_range == _FULL_RANGE else 219
+        elif not frame.format.name.startswith("yuvj"):
+            plain = self._greying.reformat(_opaque(frame), format="gray", threads=1)
+        plane = plain.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        return rows[: frame.height, : frame.width], steps
+
+    def small(self, frame: "VideoFrame", width: int, height: int) -> np.ndarray:
+        """A frame as it lies in the file, at a small size, as OpenCV has it: uint8 (height, width, BGR)."""
+        plain = _opaque(frame)
+        return self._colouring.reformat(plain, width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
+
+    def seek(self, seconds: int, before: int) -> bool:
+        """Go to a place from which all frames at ``seconds`` before a time can be decoded; False where that fails."""
+        import av
+
+        try:
+            self.container.seek(before - round(seconds / (self.stream.time_base or 1)), stream=self.stream)
+        except (av.FFmpegError, OSError):
+            return False
+        return True
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int) -> "Iterator[tuple[InputContainer, VideoStream]]":
-    """Open a clip's pictures; no protocol is allowed, so it can reach no other file."""
+def decoding(opened: Opened, max_pixels: int) -> Iterator[Clip]:
+    """Open a clip's pictures. No protocol is allowed and no other file is opened, whatever the clip asks for."""
     import av
 
-    demuxer = kinds.clip_format(path)
+    demuxer = kinds.clip_format(opened.head)
     if demuxer is None:
-        raise Unusable("not_a_clip", f"{path}: its first bytes announce no clip format that is read here")
-    alone = {"protocol_whitelist": "none"}
+        raise Unusable("not_a_clip", f"{opened.name}: its first bytes announce no clip format that is read here")
+    room = str(max_pixels + max_pixels // 4 + (1 << 16))  # decoders round sizes up to whole blocks
+    options = {"protocol_whitelist": "none", "max_pixels": room, "threads": "1"}
+    opened.file.seek(0)
     try:
-        with path.open("rb") as file, av.open(file, "r", format=demuxer, options=alone) as container:
-            stream = _pictures(path, container)
-            kinds.require_pixels(path, stream.codec_context.width, stream.codec_context.height, max_pixels)
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except (av.FFmpegError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise Unusable("unreadable", f"{path}: {kinds.first_line(error)}") from None
+        with av.open(opened.file, "r", format=demuxer, options=options, io_open=_refuse) as container:
+            stream = _pictures(opened.name, container)
+            context = stream.codec_context
+            kinds.require_pixels(opened.name, context.width, context.height, max_pixels)
+            context.options = {"max_pixels": room}
+            context.thread_count = 1
+            yield Clip(opened.name, container, stream, max_pixels)
+    except (av.FFmpegError, OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
+        raise Unusable("unreadable", f"{opened.name}: {kinds.first_line(error)}") from None
 
 
-def _pictures(path: Path, container: "InputContainer") -> "VideoStream":
+def read(opened: Opened, shown: Sequence[int], pts: Sequence[int], max_pixels: int) -> np.ndarray:
+    """The frames of these numbers, shown from these times on: uint8 (T, H, W, 3).
+
+    Decodes from the nearest key frame before the first to the last. Times that are the frames' numbers are no times of
+    the file, or as good as none: those frames are counted from the start.
+    """
+    if list(shown) != list(pts):
+        for seconds in _STEPS_BACK:
+            found = _sought(opened, seconds, pts, max_pixels)
+            if found is not None:
+                return found
+    return _counted(opened, shown, pts, max_pixels)
+
+
+def quarter_turns(name: str, frame: "VideoFrame") -> int:
+    """Counterclockwise quarter turns that bring a frame upright."""
+    turns, rest = divmod(round(frame.rotation), 90)
+    if rest:
+        message = f"{name}: to be shown turned by {frame.rotation} degrees; only right angles are read"
+        raise Unusable("unreadable", message)
+    return turns % 4
+
+
+def times(seen: Sequence[int | None], base: Fraction | None, rate: Fraction | None) -> tuple[list[int], Fraction]:
+    """(times of the frames, their unit in seconds); without strictly rising ones in the file, see the module."""
+    given = [time for time in seen if time is not None]
+    if base and len(given) == len(seen) and all(before < after for before, after in pairwise(given)):
+        return given, base
+    return list(range(len(seen))), 1 / rate if rate else Fraction(0)
+
+
+def frame_rate(pts: Sequence[int], base: Fraction, rate: Fraction | None) -> float:
+    """Frames per second: the file's average rate where the frames' times bear it out to a unit, else theirs."""
+    if len(pts) < 2 or not base:
+        return float(rate or 0)
+    span = (pts[-1] - pts[0]) * base
+    if rate and abs(span - (len(pts) - 1) / rate) <= base:
+        return float(rate)
+    return float((len(pts) - 1) / span)
+
+
+def _sought(opened: Opened, seconds: int, pts: Sequence[int], max_pixels: int) -> np.ndarray | None:
+    """The frames at these times, or None where seeking does not lead to every one of them."""
+    wanted, first, last = set(pts), min(pts), max(pts)
+    taken: dict[int, np.ndarray] = {}
+    with contextlib.suppress(Unusable), decoding(opened, max_pixels) as clip:
+        if not clip.seek(seconds, first):
+            return None
+        whole = False  # what comes before the first key frame may lack what it was coded from
+        for frame in clip.frames():
+            whole = whole or frame.key_frame
+            if not whole:
+                continue
+            if frame.pts is None or (not taken and frame.pts > first):
+                return None
+            if frame.pts in wanted:
+                taken[frame.pts] = upright(clip.name, frame)
+            if frame.pts >= last:
+                break
+    return np.stack([taken[time] for time in pts]) if len(taken) == len(wanted) else None
+
+
+def _counted(opened: Opened, shown: Sequence[int], pts: Sequence[int], max_pixels: int) -> np.ndarray:
+    """The frames of these numbers, decoded from the start; refuses those that are not shown at these times."""
+    when = dict(zip(shown, pts, strict=True))
+    taken: dict[int, np.ndarray] = {}
+    with decoding(opened, max_pixels) as clip:
+        for number, frame in enumerate(clip.frames()):
+            if number in when:
+                if when[number] not in (number, frame.pts):
+                    message = f"{clip.name}: frame {number} is shown at {frame.pts}, not at {when[number]}"
+                    raise Unusable("changed", f"{message}; run prepare again")
+                taken[number] = upright(clip.name, frame)
+            if len(taken) == len(when):
+                return np.stack([taken[number] for number in shown])
+    raise Unusable("too_short", f"{opened.name}: ends before frame {max(shown) + 1}")
+
+
+def upright(name: str, frame: "VideoFrame") -> np.ndarray:
+    """One frame as uint8 (H, W, 3), its colours as tagged, turned as its display matrix says."""
+    from av.video.reformatter import Colorspace
+
+    turns = quarter_turns(name, frame)
+    frame = _opaque(frame)
+    matrix = Colorspace.ITU709 if frame.colorspace == _UNTAGGED and frame.height >= _HD_LINES else None
+    pixels = frame.reformat(format="rgb24", src_colorspace=matrix, threads=1).to_ndarray()
+    return np.ascontiguousarray(np.rot90(pixels, turns))
+
+
+def _opaque(frame: "VideoFrame") -> "VideoFrame":
+    """A frame over white."""
+    import av
+
+    if not any(component.is_alpha for component in frame.format.components):
+        return frame
+    pixels = frame.reformat(format="rgba", threads=1).to_ndarray().astype(np.uint16)  # (H, W, 4)
+    share = pixels[..., 3:]
+    laid = (pixels[..., :3] * share + 255 * (255 - share) + 127) // 255
+    return av.VideoFrame.from_ndarray(laid.astype(np.uint8), format="rgb24")
+
+
+def _pictures(name: str, container: "InputContainer") -> "VideoStream":
     """The first stream of moving pictures that can be decoded; a cover picture is none."""
     from av.stream import Disposition
 
     for stream in container.streams.video:
         if Disposition.attached_pic not in stream.disposition and stream.codec_context is not None:
             return stream
-    raise Unusable("not_a_clip", f"{path}: holds no moving pictures that can be decoded here")
+    raise Unusable("not_a_clip", f"{name}: holds no moving pictures that can be decoded here")
 
 
-def _decoded(path: Path, container: "InputContainer", stream: "VideoStream") -> "Iterator[VideoFrame]":
-    """The frames of a clip in the order they are shown; refuses damage and a change of size on the way."""
-    size = None
-    for packet in container.demux(stream):
-        for frame in packet.decode():
-            if packet.is_corrupt or frame.is_corrupt:
-                raise Unusable("unreadable", f"{path}: damaged or cut off")
-            size = size or (frame.width, frame.height)
-            if size != (frame.width, frame.height):
-                raise Unusable("unreadable", f"{path}: changes from {size} to {frame.width, frame.height} pixels")
-            yield frame
-    if size is None:
-        raise Unusable("unreadable", f"{path}: no frame of it decodes")
-
-
-def _upright(path: Path, frame: "VideoFrame") -> np.ndarray:
-    """One frame as uint8 (H, W, 3), its colours as tagged, turned as its display matrix says."""
-    from av.video.reformatter import Colorspace
-
-    turns, rest = divmod(round(frame.rotation), 90)
-    if rest:
-        raise Unusable(
-            "unreadable", f"{path}: to be shown turned by {frame.rotation} degrees; only right angles are read"
-        )
-    matrix = Colorspace.ITU709 if frame.colorspace == _UNTAGGED and frame.height >= _HD_LINES else None
-    return np.ascontiguousarray(np.rot90(frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray(), turns))
+def _refuse(url: str, _flags: int, _options: dict[str, Any]) -> Any:
+    raise PermissionError(f"asks for another file, {url!r}, which is never opened")

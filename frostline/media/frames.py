@@ -3,56 +3,54 @@
 import itertools
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 
-from frostline.media import images
-from frostline.media.kinds import Extent, Unusable
+from frostline.media import images, kinds
+from frostline.media.kinds import Unusable
+from frostline.storage import Blob
 
 
-def frame_files(folder: str | Path) -> list[Path]:
-    """The images of a frame folder in the order of the last number in their names; refuses gaps and other files."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise Unusable("absent", f"{folder}: no such folder")
-    found = sorted((_number(file), file) for file in folder.iterdir() if not file.name.startswith("."))
+def in_order(folder: str, names: Sequence[str]) -> list[str]:
+    """The images of a frame folder in the order of the last number in their names; refuses gaps and repeats."""
+    found = sorted((_number(folder, name), name) for name in names)
     if not found:
         raise Unusable("unreadable", f"{folder}: an empty folder")
     steps = {after - before for (before, _), (after, _) in itertools.pairwise(found)}
     if len(steps) > 1 or 0 in steps:
-        raise Unusable(
-            "frames_missing", f"{folder}: its frames are not evenly numbered (gaps or repeats); number them anew"
-        )
-    return [file for _, file in found]
+        message = f"{folder}: its frames are not evenly numbered (gaps or repeats); number them anew"
+        raise Unusable("frames_missing", message)
+    return [name for _, name in found]
 
 
-def read_frames(folder: str | Path, start: int, frames: int, max_pixels: int) -> np.ndarray:
-    """``frames`` images of a frame folder from the ``start``-th on: uint8 (T, H, W, 3)."""
-    chosen = frame_files(folder)[start : start + frames]
-    if len(chosen) < frames:
-        raise Unusable("too_short", f"{folder}: ends before frame {start + frames}")
-    pictures = [images.read_image(file, max_pixels) for file in chosen]
-    _require_one_size(Path(folder), [picture.shape for picture in pictures])
-    return np.stack(pictures)
+def read(blobs: Sequence[Blob], shown: Sequence[int], max_pixels: int) -> np.ndarray:
+    """The images of these numbers: uint8 (T, H, W, 3)."""
+    if not blobs or max(shown) >= len(blobs):
+        raise Unusable("too_short", f"{name(blobs)}: ends before frame {max(shown) + 1}")
+    taken: dict[int, np.ndarray] = {}
+    for number in sorted(set(shown)):
+        with kinds.opened(blobs[number]) as opened:
+            taken[number] = np.asarray(images.decode(opened, "RGB", max_pixels))
+        require_size(blobs[number], taken[number].shape, taken[min(taken)].shape)
+    return np.stack([taken[number] for number in shown])
 
 
-def measure_frames(folder: str | Path, max_pixels: int) -> Extent:
-    """Decode every frame of a frame folder and say what it holds."""
-    shapes = [images.read_image(file, max_pixels).shape for file in frame_files(folder)]
-    _require_one_size(Path(folder), shapes)
-    height, width, _ = shapes[0]
-    return Extent(width=width, height=height, frames=len(shapes), fps=0.0)
+def require_size(blob: Blob, shape: tuple[int, ...], first: tuple[int, ...]) -> None:
+    """Refuse a frame of another size than the first."""
+    if shape != first:
+        message = f"{shape[1]} x {shape[0]} pixels, the first frame {first[1]} x {first[0]}: its frames differ in size"
+        raise Unusable("unreadable", f"{kinds.shown(blob)}: {message}")
 
 
-def _number(file: Path) -> int:
-    numbers = re.findall(r"\d+", file.stem)
+def name(blobs: Sequence[Blob]) -> str:
+    """How messages name a frame folder."""
+    return str(PurePosixPath(kinds.shown(blobs[0])).parent) if blobs else "a folder of no frames"
+
+
+def _number(folder: str, name: str) -> int:
+    numbers = re.findall(r"\d+", PurePosixPath(name).stem)
     if not numbers:
-        raise Unusable("frames_missing", f"{file}: no number in its name says its place; number it or take it out")
+        message = f"{folder}: no number in {name!r} says its place; number it or take it out"
+        raise Unusable("frames_missing", message)
     return int(numbers[-1])
-
-
-def _require_one_size(folder: Path, shapes: Sequence[tuple[int, ...]]) -> None:
-    sizes = sorted({(width, height) for height, width, _ in shapes})
-    if len(sizes) > 1:
-        raise Unusable("unreadable", f"{folder}: its frames differ in size (width, height): {sizes}")

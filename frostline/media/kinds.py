@@ -1,12 +1,22 @@
 """What a file is, by its first bytes, and what it holds."""
 
-from collections.abc import Sequence
+import contextlib
+import io
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
+from frostline import digests, storage
 from frostline.errors import WrongUse
+from frostline.storage import Blob
 
+Medium = Literal["image", "clip", "frames"]
 Mark = tuple[int, bytes]  # where in the file, which bytes
+
+HEAD = 32  # bytes that say what a file is
+IN_MEMORY = 16 << 20  # a file up to this size is read once and decoded from memory
 
 _IMAGES: tuple[tuple[str, tuple[Mark, ...]], ...] = (
     ("PNG", ((0, b"\x89PNG\r\n\x1a\n"),)),
@@ -47,21 +57,55 @@ class Extent:
     fps: float
 
 
-def image_format(path: str | Path) -> str | None:
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """Bytes ready to be decoded."""
+
+    name: str  # as messages show it
+    head: bytes  # the first HEAD bytes
+    file: BinaryIO  # at its start
+
+
+@contextlib.contextmanager
+def opened(blob: Blob) -> Iterator[Opened]:
+    """Open a blob to be decoded, a small one from memory; raises Unusable: absent, not_a_file, changed, unreadable."""
+    name = shown(blob)
+    with _reasons(blob, name), blob.open() as plain:
+        file = io.BytesIO(plain.read()) if blob.size <= IN_MEMORY else plain
+        head = file.read(HEAD)
+        file.seek(0)
+        yield Opened(name=name, head=head, file=file)
+
+
+def digest(opened: Opened) -> str:
+    """The digest of the bytes, which are then at their start again."""
+    if isinstance(opened.file, io.BytesIO):
+        return digests.of_bytes(opened.file.getbuffer())
+    found = digests.of_stream(opened.file)
+    opened.file.seek(0)
+    return found
+
+
+def shown(blob: Blob) -> str:
+    """How messages name a blob: its path on one line, and where in it unless it is the whole file."""
+    path = blob.path if storage.nameable(blob.path) else ascii(blob.path)
+    return f"{path} (from byte {blob.offset} on)" if blob.offset else path
+
+
+def image_format(head: bytes) -> str | None:
     """Pillow's name of the image format the first bytes announce, or None."""
-    return _announced(_head(Path(path)), _IMAGES)
+    return _announced(head, _IMAGES)
 
 
-def clip_format(path: str | Path) -> str | None:
+def clip_format(head: bytes) -> str | None:
     """The demuxer for the container the first bytes announce, or None."""
-    head = _head(Path(path))
     return None if head[4:8] == b"ftyp" and head[8:12] in _STILLS_IN_MOV else _announced(head, _CLIPS)
 
 
-def require_pixels(path: Path, width: int, height: int, max_pixels: int) -> None:
+def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
     """Refuse a header that announces more than ``max_pixels`` a frame, before anything is decoded."""
     if width * height > max_pixels:
-        message = f"{path}: {width} x {height} pixels, but max_pixels is {max_pixels}; shrink it or raise max_pixels"
+        message = f"{name}: {width} x {height} pixels, but max_pixels is {max_pixels}; shrink it or raise max_pixels"
         raise Unusable("too_many_pixels", message)
 
 
@@ -70,14 +114,19 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _head(path: Path) -> bytes:
+@contextlib.contextmanager
+def _reasons(blob: Blob, name: str) -> Iterator[None]:
+    """Look before opening, as opening a pipe would wait for ever, and say why a blob cannot be opened or read."""
     try:
-        with path.open("rb") as file:
-            return file.read(16)
-    except FileNotFoundError:
-        raise Unusable("absent", f"{path}: no such file") from None
+        if not storage.is_remote(blob.path) and not stat.S_ISREG(Path(blob.path).stat().st_mode):
+            raise Unusable("not_a_file", f"{name}: a folder, pipe, socket or device; name a file")
+        yield
+    except (storage.Gone, FileNotFoundError, NotADirectoryError):
+        raise Unusable("absent", f"{name}: no such file") from None
+    except storage.Changed as error:
+        raise Unusable("changed", first_line(error)) from None
     except OSError as error:
-        raise Unusable("unreadable", f"{path}: {error.strerror}") from None
+        raise Unusable("unreadable", f"{name}: {error.strerror or first_line(error)}") from None
 
 
 def _announced(head: bytes, formats: Sequence[tuple[str, Sequence[Mark]]]) -> str | None:

@@ -1,0 +1,155 @@
+"""What a medium holds and shows, from one decode to its end; and the pixels of some of its frames, read again.
+
+Memory does not grow with a clip's length but for its times: frames are looked at as they come, and none is kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from frostline import digests
+from frostline.media import clips, frames, images, kinds, measures
+from frostline.media.kinds import Extent, Medium, Opened, Unusable
+from frostline.media.measures import Measures, Watch
+from frostline.media.scenes import Cuts, Scenes, small_size
+from frostline.storage import Blob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What is refused before it is decoded to the end."""
+
+    max_pixels: int  # in an image or frame
+    max_frames: int  # in a clip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """What a medium holds and shows."""
+
+    medium: Medium
+    content: str  # digest of its bytes; of a frame folder, of the list of its frames' digests
+    extent: Extent
+    pts: tuple[int, ...]  # of a clip: when each frame is shown, in units of time_base, strictly rising; else ()
+    time_base: tuple[int, int]  # seconds, numerator and denominator; (0, 1) where the medium names no rate
+    cuts: tuple[int, ...]  # first frames of the second scene, the third, ...
+    measures: Measures
+
+
+def probe(blobs: Sequence[Blob], medium: Medium | None, limits: Limits, scenes: Scenes | None) -> Probe:
+    """Decode a medium once, to its end; without a medium its first bytes decide. Raises Unusable with its reason."""
+    if medium == "frames" or len(blobs) != 1:
+        return _frames(blobs, limits, scenes)
+    with kinds.opened(blobs[0]) as opened:
+        if (medium or _medium(opened, limits)) == "image":
+            return _image(opened, limits)
+        return _clip(opened, limits, scenes)
+
+
+def read(
+    blobs: Sequence[Blob], medium: Medium, shown: Sequence[int], pts: Sequence[int], max_pixels: int
+) -> np.ndarray:
+    """The frames of these numbers, repeats and all: uint8 (T, H, W, 3); of an image its one picture.
+
+    ``pts`` are the times of these frames as a probe told them, of a clip only.
+    """
+    if medium == "frames":
+        return frames.read(blobs, shown, max_pixels)
+    with kinds.opened(blobs[0]) as opened:
+        if medium == "image":
+            return np.asarray(images.decode(opened, "RGB", max_pixels))[None]
+        return clips.read(opened, shown, pts, max_pixels)
+
+
+def _medium(opened: Opened, limits: Limits) -> Medium:
+    """A GIF of one picture is an image, of more a clip."""
+    image, clip = kinds.image_format(opened.head), kinds.clip_format(opened.head)
+    if image is None and clip is None:
+        message = f"{opened.name}: its first bytes announce neither an image nor a clip format that is read here"
+        raise Unusable("not_media", message)
+    if image and clip:
+        return "image" if images.is_one_picture(opened, limits.max_pixels) else "clip"
+    return "image" if image else "clip"
+
+
+def _image(opened: Opened, limits: Limits) -> Probe:
+    watch, content = Watch(), kinds.digest(opened)
+    grey = images.decode(opened, "L", limits.max_pixels)
+    watch.detail(np.asarray(grey))
+    watch.look(images.thumbnail(grey, measures.SIDE))
+    return Probe(
+        medium="image",
+        content=content,
+        extent=Extent(width=grey.width, height=grey.height, frames=1, fps=0.0),
+        pts=(),
+        time_base=(0, 1),
+        cuts=(),
+        measures=watch.measures(0, moving=False),
+    )
+
+
+def _clip(opened: Opened, limits: Limits, scenes: Scenes | None) -> Probe:
+    watch, cuts, seen = Watch(), Cuts(scenes) if scenes else None, list[int | None]()
+    content = kinds.digest(opened)
+    turns = width = height = 0
+    with clips.decoding(opened, limits.max_pixels) as clip:
+        for frame in clip.frames():
+            if not seen:
+                turns, width, height = clips.quarter_turns(clip.name, frame), frame.width, frame.height
+            _require_few(clip.name, len(seen) + 1, limits)
+            if watch.wants_detail:
+                watch.detail(*clip.luma(frame))
+            watch.look(clip.thumbnail(frame, measures.SIDE))
+            if cuts:
+                cuts.look(clip.small(frame, *small_size(width, height)))
+            seen.append(frame.pts)
+        rate = clip.stream.average_rate
+        pts, base = clips.times(seen, clip.stream.time_base, rate)
+    if turns % 2:
+        width, height = height, width
+    fps = clips.frame_rate(pts, base, rate)
+    return Probe(
+        medium="clip",
+        content=content,
+        extent=Extent(width=width, height=height, frames=len(pts), fps=fps),
+        pts=tuple(pts),
+        time_base=base.as_integer_ratio(),
+        cuts=cuts.first_frames() if cuts else (),
+        measures=watch.measures(turns, moving=True),
+    )
+
+
+def _frames(blobs: Sequence[Blob], limits: Limits, scenes: Scenes | None) -> Probe:
+    watch, cuts = Watch(), Cuts(scenes) if scenes else None
+    contents: list[str] = []
+    first: tuple[int, int] | None = None
+    _require_few(frames.name(blobs), len(blobs), limits)
+    for blob in blobs:
+        with kinds.opened(blob) as opened:
+            contents.append(kinds.digest(opened))
+            picture = images.decode(opened, "RGB" if cuts else "L", limits.max_pixels)
+        first = first or (picture.height, picture.width)
+        frames.require_size(blob, (picture.height, picture.width), first)
+        if watch.wants_detail:
+            watch.detail(np.asarray(picture.convert("L")))
+        watch.look(images.thumbnail(picture.convert("L"), measures.SIDE))
+        if cuts:
+            cuts.look(images.small(picture, *small_size(picture.width, picture.height)))
+    if first is None:
+        raise Unusable("unreadable", "a folder of no frames")
+    return Probe(
+        medium="frames",
+        content=digests.of_json(contents),
+        extent=Extent(width=first[1], height=first[0], frames=len(blobs), fps=0.0),
+        pts=(),
+        time_base=(0, 1),
+        cuts=cuts.first_frames() if cuts else (),
+        measures=watch.measures(0, moving=True),
+    )
+
+
+def _require_few(name: str, count: int, limits: Limits) -> None:
+    if count > limits.max_frames:
+        message = f"{name}: more than {limits.max_frames} frames; cut it, or raise clips.max_frames"
+        raise Unusable("too_many_frames", message)
