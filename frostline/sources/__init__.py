@@ -12,27 +12,28 @@ import numpy as np
 
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import Rejected, Row
-from frostline.params import DigitsParams, SourceParams
+from frostline.params import DigitsParams, SourceParams, WorldParams
 from frostline.sources import embedded, folder
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # what a progress bar does to the things it counts
+DRAWN = (DigitsParams, WorldParams)  # by Frostline itself
 
 
 def rows(source: str, params: SourceParams, progress: Progress = iter) -> tuple[list[Row], list[Rejected]]:
     """All rows of a source in a fixed order, and what was left out; media are decoded once, to the end."""
-    if isinstance(params, DigitsParams):
+    if isinstance(params, DRAWN):
         return embedded.rows(source, params, progress), []
     return folder.rows(source, params, progress)
 
 
 def pixels(params: SourceParams, row: Row) -> np.ndarray:
     """The pixels of one row: uint8 (frames, height, width, 3); raises media.Unusable if its media have changed."""
-    return embedded.pixels(row) if isinstance(params, DigitsParams) else folder.pixels(params, row)
+    return embedded.pixels(params, row) if isinstance(params, DRAWN) else folder.pixels(params, row)
 
 
 def require_usable(source: str, params: SourceParams, found: Sequence[Row], rejected: Sequence[Rejected]) -> None:
     """Refuse a source with nothing to train on (WrongUse) or with more left out than it allows (Refused)."""
-    if not isinstance(params, DigitsParams):
+    if not isinstance(params, DRAWN):
         _require_few(source, params.path, params.max_rejected, found, rejected)
     if not found:
         raise WrongUse(
