@@ -134,6 +134,7 @@ def walk(root: str) -> tuple[list[tuple[str, Blob]], list[Passed]]:
     Hidden names are skipped. Links to files are files, as in the caches of DVC and the hub; links to folders are not
     followed, so there are no loops.
     """
+    root = root.rstrip("/") or "/"
     found, passed = _walk_remote(root) if is_remote(root) else _walk_local(root)
     return sorted(found, key=lambda entry: entry[0]), sorted(passed, key=lambda entry: entry.name)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,7 @@ def locator(name: Any, root: str, where: str) -> str:
     path = PurePosixPath(name) if isinstance(name, str) else None
     if path is None or path.is_absolute() or ".." in path.parts or not path.parts or not _showable(str(name)):
         raise WrongUse(
-            f"{where}: {str(name)[:200]!a} is no plain path below {root}; name files relative to that folder, without '..'"
+            f"{where}: {str(name)[:200]!a} is no plain path below {root}; name files relative to it, without '..'"
         )
     return path.as_posix()
 
@@ -122,7 +123,7 @@ def entry(line: Named, file: str, blobs: tuple[Blob, ...], medium: Medium | None
 
 def is_medium(name: str) -> bool:
     """Could it be one, by its name? What it is, its first bytes say later."""
-    return PurePosixPath(name).suffix.lower() not in NOT_MEDIA
+    return posixpath.splitext(name)[1].lower() not in NOT_MEDIA
 
 
 def absent(source: str, name: str) -> Rejected:

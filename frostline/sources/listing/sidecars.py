@@ -1,6 +1,6 @@
 """Captions in text files beside the media: cats/1.png and cats/1.txt."""
 
-from pathlib import PurePosixPath
+import posixpath
 
 from frostline import storage
 from frostline.errors import WrongUse
@@ -51,7 +51,7 @@ def _bytes(data: bytes | WrongUse) -> bytes:
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(PurePosixPath(name).suffix)
+    return posixpath.splitext(name)[0]
 
 
 def _entry(name: str, blob: Blob, described: tuple[Caption, ...]) -> Entry:
