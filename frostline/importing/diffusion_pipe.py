@@ -130,18 +130,12 @@ def _add(draft: Draft, directory: Directory, where: str) -> None:
 
 
 def _section(draft: Draft, origin: dict[str, Any], buckets: list[list[int]]) -> dict[str, Any]:
-    """A source whose buckets of 1 frame are for images alone."""
-    clips = sorted({frames for frames, _, _ in buckets} - {1})
-    if not clips:
-        draft.note("frame_buckets", "only 1, so clips are left out, as there, by clips.max_frames")
-        return sections.section(origin, buckets, max_frames=1)
+    """A source; its buckets of 1 frame are for images alone, here as there."""
+    if all(frames == 1 for frames, _, _ in buckets):
+        return sections.section(origin, buckets)
     draft.note("frame_buckets", f"clips are resampled to {WAN_FPS:g} fps, as for Wan there; for Wan 2.2 5B write 24")
     draft.note("clips.window_choice", "first, as by video_clip_mode's default; middle is its single_middle")
-    made = sections.section(origin, buckets, fps=WAN_FPS)
-    if len(clips) < len({frames for frames, _, _ in buckets}):
-        draft.note("filters.minimum_seconds", "the shortest length above 1, so that no clip fills a bucket of images")
-        made["filters"] = sections.OFF | {"minimum_seconds": math.floor(1e4 * clips[0] / WAN_FPS) / 1e4}
-    return made
+    return sections.section(origin, buckets, fps=WAN_FPS)
 
 
 def _require_one_order(config: Path, directory: Directory, where: str) -> None:

@@ -4,7 +4,7 @@ resolution       [width, height]; with enable_bucket an area: widths from half i
                  the height that fills the area, and the same turned
 target_frames    every clip gives rows of every length: a source each, because a source gives rows of one
 frame_extraction head: the first window; chunk: windows side by side; slide: one every frame_stride frames;
-                 uniform: frame_sample of them from first to last; full: the clip's own length, 4n + 1, up to max_frames
+                 uniform: frame_sample of them from first to last; full: the clip's own length, 4n + 1, to max_frames
 source_fps       what the clips are said to have: frames are dropped to come to Wan's 16; without it all are taken
 """
 
@@ -43,7 +43,7 @@ IGNORED = {
     "cache_directory": "latents are kept by what they were made of, in data/latents; nothing is written beside media",
     "fp_latent_window_size": "only FramePack reads it; Wan has no such window",
 }
-EXPLICIT = 128  # buckets; more of them are written as a grid
+LISTED = 128  # buckets; more of them are written as a grid
 
 
 def _pair(value: Any) -> Any:
@@ -111,10 +111,9 @@ def _add(draft: Draft, values: dict[str, Any], where: str) -> None:
     origin = _origin(draft, dataset, where)
     sizes = _sizes(dataset, draft.config, where)
     if isinstance(dataset, Images):
-        draft.add(origin["path"], "", sections.section(origin, sections.buckets(sizes, [1]), max_frames=1))
-        draft.note("clips.max_frames", "1, so clips among images are left out; there they are passed over")
+        draft.add(origin["path"], "", sections.section(origin, sections.buckets(sizes, [1])))
     else:
-        _add_videos(draft, dataset, origin, sizes)
+        _add_videos(draft, dataset, origin, sizes, where)
     if dataset.enable_bucket and dataset.bucket_no_upscale:
         draft.note(
             "bucket_no_upscale", "nothing is enlarged here; smaller is left out (too_small), there kept as it is"
@@ -174,21 +173,34 @@ def _sizes(dataset: Images | Videos, config: Path, where: str) -> list[Size]:
     return sorted({size for one, two in upright for size in ((one, two), (two, one)) if min(size) > 0})
 
 
-def _add_videos(draft: Draft, dataset: Videos, origin: dict[str, Any], sizes: list[Size]) -> None:
+def _add_videos(draft: Draft, dataset: Videos, origin: dict[str, Any], sizes: list[Size], where: str) -> None:
     """A source for every length; one with all lengths where a clip keeps its own."""
     fps, path = _fps(draft, dataset), origin["path"]
-    lengths = sorted(set(dataset.target_frames))
+    lengths = _lengths(draft, dataset, where)
     if dataset.frame_extraction == "full":
-        lengths = list(range(1, dataset.max_frames + 1, 4))
-        draft.add(path, "", sections.section(origin, _grid(draft, dataset, sizes, lengths), fps=fps))
+        draft.add(path, "", sections.section(origin, _buckets(dataset, sizes, lengths), fps=fps))
     elif len(lengths) > 1:
         draft.note("target_frames", "a clip gives rows of every length there; here that takes a source for each")
         for length in lengths:
             draft.add(path, f"-{length}f", _windowed(dataset, origin, sizes, length, fps))
     else:
         draft.add(path, "", _windowed(dataset, origin, sizes, lengths[0], fps))
-    if lengths[0] == 1:
-        draft.note("buckets", "those of 1 frame take images among the clips too; there they are passed over")
+
+
+def _lengths(draft: Draft, dataset: Videos, where: str) -> list[int]:
+    """Numbers of frames of the rows; refuses rows of one frame, which no clip has here."""
+    full = dataset.frame_extraction == "full"
+    lengths = list(range(5, dataset.max_frames + 1, 4)) if full else sorted(set(dataset.target_frames))
+    if not lengths or lengths[0] == 1:
+        key, value = ("max_frames", dataset.max_frames) if full else ("target_frames", [*dataset.target_frames])
+        why = "buckets of 1 frame are for images here, so a clip gives no row of a single frame"
+        remedy = "give 5 or more, and import such frames as images"
+        raise WrongUse(f"{draft.config}: key '{where}.{key}' has the value {value}: {why}; {remedy}")
+    if full:
+        draft.note(
+            "frame_extraction", "full takes 1 frame of a clip of 2 to 4; here such a clip is left out (too_short)"
+        )
+    return lengths
 
 
 def _windowed(
@@ -223,12 +235,20 @@ def _fps(draft: Draft, dataset: Videos) -> float | None:
     return WAN_FPS
 
 
-def _grid(draft: Draft, dataset: Videos, sizes: list[Size], lengths: list[int]) -> object:
+def _buckets(dataset: Videos, sizes: list[Size], lengths: list[int]) -> object:
     """Every size at every length, as a grid if a list would be long."""
-    if len(sizes) * len(lengths) <= EXPLICIT:
-        return sections.buckets(sizes, lengths)
-    grid = "written as a grid of the same area, its sides within a step of the tool's"
-    draft.note("frame_extraction", f"full gives a bucket for every length and aspect: {grid}")
-    aspects = [[width // math.gcd(width, height), height // math.gcd(width, height)] for width, height in sizes]
     area = dataset.resolution[0] * dataset.resolution[1]
+    aspects = [_aspect(size, area) for size in sizes]
+    if len(sizes) * len(lengths) <= LISTED or None in aspects:
+        return sections.buckets(sizes, lengths)
     return {"area": area, "step": STRIDE, "aspects": aspects, "frames": lengths}
+
+
+def _aspect(size: Size, area: int) -> tuple[int, int] | None:
+    """The aspect, in thousandths, of which a grid of that area rounds to this very size; None if there is none."""
+    width, height = size
+    half = STRIDE / 2
+    low = max((width - half) ** 2 / area, area / (height + half) ** 2)
+    high = min((width + half) ** 2 / area, area / (height - half) ** 2)
+    middle = round(1000 * math.sqrt(low * high))
+    return (middle, 1000) if low < middle / 1000 < high else None

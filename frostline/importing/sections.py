@@ -31,9 +31,9 @@ REPEATED = "rows are never repeated here, so it cannot weigh a dataset; write 1,
 NOTES = {
     "split": "the tool trains on every item; here 5 % are held out for validation and 5 % for test, because a training"
     " without held-out rows is refused. An item is in the same split in every source of the same seed and shares.",
-    "max_rejected": "0, so `prepare` fails if it must leave anything out, and names it: what has no caption, and what"
-    " is smaller than its bucket (too_small), which the tool enlarges or trains on as it is. Raise max_rejected once"
-    " you have seen what that is.",
+    "max_rejected": "0, so `prepare` fails if it must leave anything out, and names it: what has no caption,"
+    " images among clips and clips among images (no_bucket), which the tool passes over, and what is smaller than its"
+    " bucket (too_small), which it enlarges or trains on as it is. Raise max_rejected once you have seen what that is.",
     "path": "is taken over as written; where it is relative it is meant from the project's folder. A folder is read"
     " with all folders in it, the tool reads only the files directly inside: keep its caches, masks and controls out.",
 }

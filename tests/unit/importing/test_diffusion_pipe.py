@@ -33,7 +33,7 @@ def test_a_folder_of_images(read):
     assert isinstance(source, params.SidecarParams)
     assert (source.path, source.extension, source.lines) == ("media/takes", ".txt", "one_caption")
     assert source.buckets == ((1, 512, 512),)
-    assert (source.clips.fps, source.clips.max_frames) == (None, 1)  # the bucket of 1 frame is for images alone
+    assert source.clips.fps is None
     assert source.max_rejected == 0
 
 
@@ -67,18 +67,15 @@ def test_every_resolution_is_a_source(read):
     }
 
 
-def test_clips_take_the_longest_length_and_never_that_of_images(read):
+def test_there_is_always_a_length_of_images(read):
     source = only(read("resolutions = [256]\nframe_buckets = [33, 65]\n" + PATH))
     assert [frames for frames, _, _ in source.buckets] == [1, 33, 65]
     assert (source.clips.fps, source.clips.window_choice, source.clips.use_sliding_window) == (16.0, "first", False)
-    assert source.filters.minimum_seconds == 33 / 16
 
 
 def test_sizes_may_be_listed(read):
     source = only(read("size_buckets = [[512, 256, 33], [512, 256, 1], [250, 512, 33]]\nresolutions = [64]\n" + PATH))
     assert source.buckets == ((33, 256, 512), (1, 256, 512), (33, 512, 256))
-    only_clips = only(read("size_buckets = [[512, 256, 33]]\n" + PATH))
-    assert only_clips.filters.minimum_seconds == 0
 
 
 def test_a_directory_says_it_anew(read):

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from frostline import errors, importing, params
+from frostline.sources import buckets
 
 IMAGES = '[[datasets]]\nimage_directory = "pets/Cats & Dogs"\ncaption_extension = ".txt"\nresolution = 256\n'
 CLIPS = '[[datasets]]\nvideo_directory = "film/takes"\ncaption_extension = ".caption"\nresolution = [416, 240]\n'
+FIVE = "target_frames = [5]\n"
 SQUARES = {(128, 512), (144, 448), (160, 400), (176, 368), (192, 336), (208, 304), (224, 288), (240, 272), (256, 256)}
 
 
@@ -36,7 +38,6 @@ def test_a_folder_of_images(read):
     assert isinstance(source, params.SidecarParams)
     assert (source.path, source.extension, source.lines) == ("pets/Cats & Dogs", ".txt", "one_caption")
     assert source.buckets == ((1, 256, 256),)
-    assert source.clips.max_frames == 1  # a clip among them is left out
     assert (source.crop.place, source.crop.flip) == ("centre", False)
     assert source.max_rejected == 0
 
@@ -64,9 +65,9 @@ def test_what_a_dataset_does_not_say_is_said_in_general_or_by_the_tool(read):
 
 
 def test_every_length_is_a_source(read):
-    imported = read(CLIPS + "target_frames = [25, 1, 25]\n")
+    imported = read(CLIPS + "target_frames = [25, 5, 25]\n")
     assert {name: source.buckets for name, source in imported.sources.items()} == {
-        "takes-1f": ((1, 240, 416),),
+        "takes-5f": ((5, 240, 416),),
         "takes-25f": ((25, 240, 416),),
     }
 
@@ -91,26 +92,31 @@ def test_windows(read, keys, expected):
 
 def test_full_has_every_length_up_to_the_longest(read):
     source = only(read(CLIPS + 'frame_extraction = "full"\nmax_frames = 15\n'))
-    assert source.buckets == tuple((frames, 240, 416) for frames in (1, 5, 9, 13))
+    assert source.buckets == tuple((frames, 240, 416) for frames in (5, 9, 13))
 
 
-def test_full_with_many_sizes_is_a_grid_of_the_same_area_and_aspects(read):
-    imported = read(CLIPS.replace("[416, 240]", "256") + 'frame_extraction = "full"\nenable_bucket = true\n')
-    grid = only(imported).buckets
+@pytest.mark.parametrize("resolution", [[256, 256], [960, 544], [832, 480], [416, 240], [1280, 720]])
+def test_full_with_many_sizes_is_a_grid_of_the_very_same(read, resolution):
+    keys = f"resolution = {resolution}\nenable_bucket = true\n"
+    folders = 'image_directory = "a"', 'video_directory = "a"\nframe_extraction = "full"'
+    still, moving = (read(f'[[datasets]]\ncaption_extension = ".txt"\n{folder}\n{keys}') for folder in folders)
+    grid = only(moving).buckets
     assert isinstance(grid, params.GridParams)
-    assert (grid.area, grid.step, grid.frames) == (65536, 16, tuple(range(1, 130, 4)))
-    assert {(1, 4), (4, 1), (1, 1), (9, 28)} <= set(grid.aspects)
-    assert any("grid of the same area" in note for note in imported.notes)
+    assert grid.frames == tuple(range(5, 130, 4))
+    sizes = {(height, width) for _, height, width in only(still).buckets}
+    assert set(buckets.all_of(grid)) == {(frames, *size) for frames in grid.frames for size in sizes}
 
 
 @pytest.mark.parametrize(("keys", "fps"), [("", None), ("source_fps = 30.0", 16.0), ("source_fps = 12.0", None)])
 def test_clips_come_to_wans_rate_only_if_theirs_is_given_and_higher(read, keys, fps):
-    assert only(read(CLIPS + keys)).clips.fps == fps
+    assert only(read(CLIPS + FIVE + keys)).clips.fps == fps
 
 
 @pytest.mark.parametrize("medium", ["image", "video"])
 def test_a_file_of_lines_is_a_table(read, medium):
-    source = only(read(f'[[datasets]]\n{medium}_jsonl_file = "lists/Some list.jsonl"\n'))
+    source = only(
+        read(f'[[datasets]]\n{medium}_jsonl_file = "lists/Some list.jsonl"\n' + (FIVE if medium == "video" else ""))
+    )
     assert isinstance(source, params.TableParams)
     assert (source.path, source.media, source.captions) == ("lists/Some list.jsonl", f"{medium}_path", ("caption",))
     assert source.item is None
@@ -171,6 +177,12 @@ def test_what_means_nothing_here_is_noted(read, key):
     ("text", "message"),
     [
         (CLIPS + "target_frames = [25, 24]", r"key 'datasets.0.target_frames.1' has the value 24: .*21 or 25, not 24"),
+        (CLIPS + "target_frames = [25, 1]", r"key 'datasets.0.target_frames' has the value \[25, 1\]: .*single frame"),
+        (CLIPS, r"key 'datasets.0.target_frames' has the value \[1\]: .*single frame"),
+        (
+            CLIPS + 'frame_extraction = "full"\nmax_frames = 4',
+            "key 'datasets.0.max_frames' has the value 4: .*single frame",
+        ),
         (CLIPS + "source_fps = 0.0", "key 'datasets.0.source_fps' has the value 0.0"),
         (CLIPS + 'frame_extraction = "tail"', "key 'datasets.0.frame_extraction' has the value 'tail'"),
         (CLIPS + "frame_stride = 0", "key 'datasets.0.frame_stride' has the value 0"),
