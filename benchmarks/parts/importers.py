@@ -10,6 +10,7 @@ from frostline import importing
 from frostline.errors import FrostlineError
 
 BLOCK = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)  # of a page in Markdown
+TABLES = ("[[datasets]]", "[[directory]]")  # a block without one is no dataset config
 KEY = re.compile(r"key '([\w.-]+)'")
 Verdict = Literal["imported", "key named", "not understood"]
 
@@ -23,7 +24,7 @@ class Row(NamedTuple):
 
 
 def table(tool: str, folder: Path) -> list[Row]:
-    """Run an importer over every TOML file in a folder, and over every TOML block of its pages."""
+    """Run an importer over every TOML file in a folder, and over every block of its pages that has datasets."""
     with tempfile.TemporaryDirectory() as scratch:
         return [_row(tool, name, text, Path(scratch)) for name, text in examples(folder)]
 
@@ -35,7 +36,8 @@ def examples(folder: Path) -> Iterator[tuple[str, str]]:
         if path.suffix == ".toml":
             yield name, path.read_text("utf-8")
         for block in BLOCK.finditer(path.read_text("utf-8")) if is_page else ():
-            yield f"{name}:{block.string.count(chr(10), 0, block.start()) + 1}", block[1]
+            if any(table in block[1] for table in TABLES):
+                yield f"{name}:{block.string.count(chr(10), 0, block.start()) + 1}", block[1]
 
 
 def _row(tool: str, name: str, text: str, scratch: Path) -> Row:

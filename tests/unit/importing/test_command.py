@@ -143,7 +143,9 @@ def test_names_are_unique_and_plain(config):
 def test_examples_of_a_folder_are_tabled(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.toml").write_text(PIPE)
-    (tmp_path / "b.md").write_text(f"# Page\n\n```toml\n{PIPE}control_path = 'c'\n```\n\n```toml\n# a part\n```\n")
+    (tmp_path / "b.md").write_text(
+        f"# Page\n\n```toml\n{PIPE}control_path = 'c'\n```\n\n```toml\n[[directory]]\n```\n\n```toml\na = 3\n```\n"
+    )
     (tmp_path / "c.toml").write_text("a = [")
     found = [(row.file, row.verdict) for row in importers.table("diffusion-pipe", tmp_path)]
     assert found == [
