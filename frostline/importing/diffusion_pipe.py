@@ -133,7 +133,7 @@ def _section(draft: Draft, origin: dict[str, Any], buckets: list[list[int]]) -> 
     """A source; its buckets of 1 frame are for images alone, here as there."""
     if all(frames == 1 for frames, _, _ in buckets):
         return sections.section(origin, buckets)
-    draft.note("frame_buckets", f"clips are resampled to {WAN_FPS:g} fps, as for Wan there; Wan 2.2 5B: 24 fps, sides in 32")
+    draft.note("frame_buckets", f"clips come to {WAN_FPS:g} fps, as for Wan there; Wan 2.2 5B: 24 fps, sides in 32")
     draft.note("clips.window_choice", "first, as by video_clip_mode's default; middle is its single_middle")
     return sections.section(origin, buckets, fps=WAN_FPS)
 
