@@ -1,17 +1,23 @@
 """Which dataset configs of other tools the importers read, and what they name in those they refuse."""
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from benchmarks import Frame
 from frostline import importing
 from frostline.errors import FrostlineError
 
 BLOCK = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)  # of a page in Markdown
 TABLES = ("[[datasets]]", "[[directory]]")  # a block without one is no dataset config
 KEY = re.compile(r"key '([\w.-]+)'")
+REHEARSED = {  # for --quick
+    "musubi-tuner": '[[datasets]]\nimage_directory = "a"\ncaption_extension = ".txt"\n',
+    "diffusion-pipe": "resolutions = [64]\n[[directory]]\npath = 'a'\n",
+}
 Verdict = Literal["imported", "key named", "not understood"]
 
 
@@ -21,6 +27,37 @@ class Row(NamedTuple):
     file: str  # relative to the folder; of a page with the line its block begins in
     verdict: Verdict
     message: str
+
+
+def measure(frame: Frame) -> None:
+    """Take down, for each tool, which share of the public configs is imported or refused by a key's name.
+
+    FROSTLINE_CONFIGS is a folder with the examples and docs of each tool in a folder of its name.
+    """
+    given = os.environ.get("FROSTLINE_CONFIGS")
+    for tool in importing.TOOLS:
+        figure = f"configs_{tool.replace('-', '_')}"
+        if frame.quick:
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "page.md").write_text(f"```toml\n{REHEARSED[tool]}```\n", "utf-8")
+                _record(frame, figure, table(tool, Path(folder)))
+        elif given is None or not (Path(given) / tool).is_dir():
+            reason = f"FROSTLINE_CONFIGS names no folder that holds {tool}"
+            frame.not_run(figure, 1.0, "==", unit="share", reason=reason)
+        else:
+            _record(frame, figure, table(tool, Path(given) / tool))
+
+
+def _record(frame: Frame, figure: str, rows: list[Row]) -> None:
+    for row in rows:
+        print(f"    {row.verdict:<14} {row.message if row.verdict != 'imported' else f'{row.file}: {row.message}'}")
+    understood = [row for row in rows if row.verdict != "not understood"]
+    imported = sum(row.verdict == "imported" for row in rows)
+    share = len(understood) / len(rows) if rows else None
+    note = (
+        f"{imported} imported, {len(understood) - imported} refused by the key's name" if rows else "not run: no config"
+    )
+    frame.record(figure, share, 1.0, "==", unit="share", n=len(rows), spread="deterministic", note=note)
 
 
 def table(tool: str, folder: Path) -> list[Row]:
