@@ -14,7 +14,7 @@ from frostline.media.kinds import Extent, Medium, Unusable
 from frostline.media.measures import Measures
 from frostline.media.probing import Limits, Probe, probe, read
 from frostline.media.scenes import Scenes
-from frostline.media.writing import gif, png, write, write_gif, write_lossless_mp4, write_mp4, write_png
+from frostline.media.writing import gif, jpeg, png, write, write_gif, write_lossless_mp4, write_mp4, write_png
 
 __all__ = [
     "Crop",
@@ -27,6 +27,7 @@ __all__ = [
     "Unusable",
     "gif",
     "in_order",
+    "jpeg",
     "png",
     "probe",
     "read",

@@ -36,6 +36,7 @@ class Clip:
         from av.video.reformatter import VideoReformatter
 
         self.name, self.container, self.stream, self.max_pixels = name, container, stream, max_pixels
+        self._unit = float(stream.time_base or 0)  # seconds
         self._shrinking, self._greying, self._colouring = (VideoReformatter() for _ in range(3))  # each set up once
 
     def frames(self) -> "Iterator[VideoFrame]":
@@ -76,6 +77,11 @@ class Clip:
         """A frame as it lies in the file, at a small size, as OpenCV has it: uint8 (height, width, BGR)."""
         plain = _opaque(frame)
         return self._colouring.reformat(plain, width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
+
+    def apart(self, before: int | None, after: int | None, rate: int) -> bool:
+        """Are two times at least one over ``rate`` seconds apart, to half a unit, or is nothing known of it?"""
+        known = before is not None and after is not None and after >= before and self._unit
+        return not known or (after - before + 0.5) * rate * self._unit >= 1
 
     def seek(self, seconds: int, before: int) -> bool:
         """Go to a place from which all frames at ``seconds`` before a time can be decoded; False where that fails."""

@@ -1,12 +1,12 @@
 """What a picture or a clip looks like, in a few numbers: for the filters, and to find copies.
 
-Each frame is brought to a thumbnail of 32 x 32 grey levels, antialiased. Grey levels run from 0 to 255.
+A frame that is looked at is brought to a thumbnail of 32 x 32 grey levels, antialiased. Grey levels run from 0 to 255.
+A clip is looked at LOOKS times a second, or as near to that as its frames come; a frame folder at every frame.
 
-brightness  level of the brightest of the 32 x 32 parts; of a clip, in its brightest frame
-motion      mean change of a part's level from one frame to the next: at the clip's own rate, so it is smaller at a
-            higher one; 0 for an image
+brightness  level of the brightest of the 32 x 32 parts; of a clip, in its brightest look
+motion      mean change of a part's level from one look to the next; 0 for an image
 sharpness   standard deviation of the Laplacian (4 x a pixel - its four neighbours) at full resolution, on at least 32
-            rows spread evenly; of a clip, the mean over every 16th frame
+            rows spread evenly; of a clip, the mean over every eighth look
 hashes      perceptual hash (pHash: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010):
             the 8 x 8 lowest frequencies of the thumbnail's DCT, each against their median, 64 bits; copies differ in
             few of them
@@ -14,6 +14,7 @@ hashes      perceptual hash (pHash: Zauner, Implementation and Benchmarking of P
 All sums are of whole numbers: the same thumbnails give the same measures on any machine.
 """
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ import numpy as np
 
 SIDE = 32  # of a thumbnail
 LOW = 8  # frequencies of the hash, in each direction
-DETAIL_EVERY = 16  # frames
+LOOKS = 12  # a second
+DETAIL_EVERY = 8  # looks
 DETAIL_ROWS = 32
 KEPT = 512  # thumbnails: those of a longer clip are thinned out evenly
 HASHED = (1, 3, 5)  # sixths of a clip's length
@@ -37,55 +39,59 @@ class Measures:
     brightness: float
     sharpness: float
     motion: float
-    hashes: tuple[int, ...]  # one of an image, three of a clip: at 1/6, 3/6 and 5/6 of its frames
+    hashes: tuple[int, ...]  # one of an image, three of a clip: the looks at 1/6, 3/6 and 5/6 of its frames
 
 
 class Watch:
-    """Looks at the frames of one medium, one after the other, and keeps KEPT to 2 x KEPT thumbnails of a long one."""
+    """Looks at frames of one medium, one after the other, and keeps at most 2 x KEPT thumbnails of a long one."""
 
     def __init__(self) -> None:
-        self._seen = self._brightest = self._change = 0
+        self._looks = self._brightest = self._change = 0
         self._sharpness: list[float] = []
-        self._kept: list[np.ndarray] = []
-        self._step = 1  # every so manyth thumbnail is kept
+        self._kept: list[tuple[int, np.ndarray]] = []  # number of the frame, thumbnail
+        self._step = 1  # every so manyth look is kept
         self._last = np.zeros((SIDE, SIDE), np.int16)
-
-    def look(self, thumbnail: np.ndarray) -> None:
-        """Take in the next frame: uint8 (SIDE, SIDE)."""
-        levels = thumbnail.astype(np.int16)
-        self._brightest = max(self._brightest, int(levels.max()))
-        if self._seen:
-            self._change += int(np.abs(levels - self._last).sum())
-        if self._seen % self._step == 0:
-            self._keep(thumbnail)
-        self._last = levels
-        self._seen += 1
 
     @property
     def wants_detail(self) -> bool:
-        """Shall the next frame be looked at in full?"""
-        return self._seen % DETAIL_EVERY == 0
+        """Shall the next look be in full, too?"""
+        return self._looks % DETAIL_EVERY == 0
 
     def detail(self, grey: np.ndarray, steps: int = 255) -> None:
         """Take in a frame in full, uint8 (H, W), and how many steps there are from its black to its white."""
         self._sharpness.append(laplacian_deviation(grey) * 255 / steps)
 
-    def measures(self, quarter_turns: int, *, moving: bool) -> Measures:
-        """What was seen, turned counterclockwise to be upright."""
-        places = [self._seen * sixths // 6 for sixths in HASHED] if moving else [0]
-        shown = [np.rot90(self._kept[place // self._step], quarter_turns) for place in places]
+    def look(self, number: int, thumbnail: np.ndarray) -> None:
+        """Take in the frame of this number: uint8 (SIDE, SIDE)."""
+        levels = thumbnail.astype(np.int16)
+        self._brightest = max(self._brightest, int(levels.max()))
+        if self._looks:
+            self._change += int(np.abs(levels - self._last).sum())
+        if self._looks % self._step == 0:
+            self._keep(number, thumbnail)
+        self._last = levels
+        self._looks += 1
+
+    def measures(self, frames: int, quarter_turns: int = 0) -> Measures:
+        """What was seen of so many frames, turned counterclockwise to be upright."""
+        places = [frames * sixths // 6 for sixths in HASHED] if frames > 1 else [0]
+        shown = [np.rot90(self._shown_at(place), quarter_turns) for place in places]
         return Measures(
             brightness=float(self._brightest),
             sharpness=_exact(sum(self._sharpness) / len(self._sharpness)),
-            motion=_exact(self._change / (SIDE * SIDE * max(1, self._seen - 1))),
+            motion=_exact(self._change / (SIDE * SIDE * max(1, self._looks - 1))),
             hashes=tuple(perceptual_hash(thumbnail) for thumbnail in shown),
         )
 
-    def _keep(self, thumbnail: np.ndarray) -> None:
-        self._kept.append(thumbnail)
+    def _keep(self, number: int, thumbnail: np.ndarray) -> None:
+        self._kept.append((number, thumbnail))
         if len(self._kept) == 2 * KEPT:
             del self._kept[1::2]
             self._step *= 2
+
+    def _shown_at(self, place: int) -> np.ndarray:
+        after = bisect.bisect_right(self._kept, place, key=lambda kept: kept[0])
+        return self._kept[after - 1][1]
 
 
 def perceptual_hash(thumbnail: np.ndarray) -> int:
@@ -101,11 +107,12 @@ def laplacian_deviation(grey: np.ndarray) -> float:
     if height < 3 or width < 3:
         return 0.0
     step = max(1, (height - 2) // DETAIL_ROWS)
-    above, centre, below = (grey[row : height - 2 + row : step].astype(np.int16) for row in range(3))
-    laplacian = 4 * centre[:, 1:-1] - centre[:, :-2] - centre[:, 2:] - above[:, 1:-1] - below[:, 1:-1]
-    count, total = laplacian.size, int(laplacian.sum(dtype=np.int64))
-    squares = int(np.square(laplacian, dtype=np.int32).sum(dtype=np.int64))
-    return math.sqrt((squares * count - total * total) / count**2)
+    above, centre, below = (grey[row : height - 2 + row : step] for row in range(3))
+    laplacian = 4 * centre[:, 1:-1].astype(np.int16)
+    for neighbours in (centre[:, :-2], centre[:, 2:], above[:, 1:-1], below[:, 1:-1]):
+        laplacian -= neighbours
+    values = laplacian.ravel().astype(np.float64)  # whole numbers, and exact sums of them
+    return math.sqrt(max(0.0, values @ values / values.size - values.mean() ** 2))
 
 
 def _exact(value: float) -> float:

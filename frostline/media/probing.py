@@ -5,15 +5,20 @@ Memory does not grow with a clip's length but for its times: frames are looked a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from frostline import digests
 from frostline.media import clips, frames, images, kinds, measures
+from frostline.media.clips import Clip
 from frostline.media.kinds import Extent, Medium, Opened, Unusable
 from frostline.media.measures import Measures, Watch
 from frostline.media.scenes import Cuts, Scenes, small_size
 from frostline.storage import Blob
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +82,7 @@ def _image(opened: Opened, limits: Limits) -> Probe:
     watch, content = Watch(), kinds.digest(opened)
     grey = images.decode(opened, "L", limits.max_pixels)
     watch.detail(np.asarray(grey))
-    watch.look(images.thumbnail(grey, measures.SIDE))
+    watch.look(0, images.thumbnail(grey, measures.SIDE))
     return Probe(
         medium="image",
         content=content,
@@ -85,25 +90,27 @@ def _image(opened: Opened, limits: Limits) -> Probe:
         pts=(),
         time_base=(0, 1),
         cuts=(),
-        measures=watch.measures(0, moving=False),
+        measures=watch.measures(1),
     )
 
 
 def _clip(opened: Opened, limits: Limits, scenes: Scenes | None) -> Probe:
     watch, cuts, seen = Watch(), Cuts(scenes) if scenes else None, list[int | None]()
     content = kinds.digest(opened)
-    turns = width = height = 0
     with clips.decoding(opened, limits.max_pixels) as clip:
-        for frame in clip.frames():
-            if not seen:
-                turns, width, height = clips.quarter_turns(clip.name, frame), frame.width, frame.height
-            _require_few(clip.name, len(seen) + 1, limits)
-            if watch.wants_detail:
-                watch.detail(*clip.luma(frame))
-            watch.look(clip.thumbnail(frame, measures.SIDE))
-            if cuts:
-                cuts.look(clip.small(frame, *small_size(width, height)))
+        frame, number, looked = None, -1, -1
+        for number, frame in enumerate(clip.frames()):
+            _require_few(clip.name, number + 1, limits)
             seen.append(frame.pts)
+            if looked < 0 or clip.apart(seen[looked], frame.pts, measures.LOOKS):
+                _look(watch, clip, number, frame)
+                looked = number
+            if cuts:
+                cuts.look(clip.small(frame, *small_size(frame.width, frame.height)))
+        assert frame is not None  # noqa: S101 - for the type checker: a clip of no frames is refused
+        if looked < number:
+            _look(watch, clip, number, frame)
+        turns, width, height = clips.quarter_turns(clip.name, frame), frame.width, frame.height
         rate = clip.stream.average_rate
         pts, base = clips.times(seen, clip.stream.time_base, rate)
     if turns % 2:
@@ -116,8 +123,14 @@ def _clip(opened: Opened, limits: Limits, scenes: Scenes | None) -> Probe:
         pts=tuple(pts),
         time_base=base.as_integer_ratio(),
         cuts=cuts.first_frames() if cuts else (),
-        measures=watch.measures(turns, moving=True),
+        measures=watch.measures(len(pts), turns),
     )
+
+
+def _look(watch: Watch, clip: Clip, number: int, frame: "VideoFrame") -> None:
+    if watch.wants_detail:
+        watch.detail(*clip.luma(frame))
+    watch.look(number, clip.thumbnail(frame, measures.SIDE))
 
 
 def _frames(blobs: Sequence[Blob], limits: Limits, scenes: Scenes | None) -> Probe:
@@ -125,7 +138,7 @@ def _frames(blobs: Sequence[Blob], limits: Limits, scenes: Scenes | None) -> Pro
     contents: list[str] = []
     first: tuple[int, int] | None = None
     _require_few(frames.name(blobs), len(blobs), limits)
-    for blob in blobs:
+    for number, blob in enumerate(blobs):
         with kinds.opened(blob) as opened:
             contents.append(kinds.digest(opened))
             picture = images.decode(opened, "RGB" if cuts else "L", limits.max_pixels)
@@ -133,7 +146,7 @@ def _frames(blobs: Sequence[Blob], limits: Limits, scenes: Scenes | None) -> Pro
         frames.require_size(blob, (picture.height, picture.width), first)
         if watch.wants_detail:
             watch.detail(np.asarray(picture.convert("L")))
-        watch.look(images.thumbnail(picture.convert("L"), measures.SIDE))
+        watch.look(number, images.thumbnail(picture.convert("L"), measures.SIDE))
         if cuts:
             cuts.look(images.small(picture, *small_size(picture.width, picture.height)))
     if first is None:
@@ -145,7 +158,7 @@ def _frames(blobs: Sequence[Blob], limits: Limits, scenes: Scenes | None) -> Pro
         pts=(),
         time_base=(0, 1),
         cuts=cuts.first_frames() if cuts else (),
-        measures=watch.measures(0, moving=True),
+        measures=watch.measures(len(blobs)),
     )
 
 

@@ -37,6 +37,13 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg(pixels: np.ndarray) -> bytes:
+    """One image, uint8 (H, W, 3), as the bytes of a JPEG file: for looking at."""
+    buffer = io.BytesIO()
+    Image.fromarray(_checked(pixels, "(H, W, 3)")).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
 def write_gif(path: str | Path, pixels: np.ndarray, fps: float) -> None:
     """Write a clip, uint8 (T, H, W, 3), as an endless GIF: 256 colours a frame, delays in hundredths of a second."""
     files.write_bytes(path, gif(pixels, fps))
