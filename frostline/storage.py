@@ -27,6 +27,7 @@ S3 = "s3://"
 PATIENCE = 60.0  # seconds an object store may be away before a read fails
 REMOTE_CHUNK = 4 << 20  # bytes asked of an object store at once
 LOCAL_CHUNK = 1 << 16
+PAGE = 1000  # names asked for at once, the most a store gives
 TOGETHER = 64  # small objects asked for at once
 
 T = TypeVar("T")
@@ -134,8 +135,7 @@ def walk(root: str) -> tuple[list[tuple[str, Blob]], list[Passed]]:
     Hidden names are skipped. Links to files are files, as in the caches of DVC and the hub; links to folders are not
     followed, so there are no loops.
     """
-    root = root.rstrip("/") or "/"
-    found, passed = _walk_remote(root) if is_remote(root) else _walk_local(root)
+    found, passed = _walk_remote(root) if is_remote(root) else _walk_local(root.rstrip("/") or "/")
     return sorted(found, key=lambda entry: entry[0]), sorted(passed, key=lambda entry: entry.name)
 
 
@@ -341,7 +341,7 @@ def _walk_remote(root: str) -> tuple[list[tuple[str, Blob]], list[Passed]]:
     passed: list[Passed] = []
     for key, size, etag in _keys(root, bucket, prefix):
         name = key.removeprefix(prefix)
-        if not name or name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
+        if not name or name.endswith("/") or any(_is_hidden(part) for part in name.split("/")):
             continue  # a folder's mark, or a hidden name
         if not nameable(name) or ".." in name.split("/") or PurePosixPath(name).as_posix() != name or name[0] == "/":
             passed.append(_unprintable(name))
@@ -352,10 +352,14 @@ def _walk_remote(root: str) -> tuple[list[tuple[str, Blob]], list[Passed]]:
     return found, passed
 
 
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") and part not in (".", "..")
+
+
 def _keys(root: str, bucket: str, prefix: str) -> Iterator[tuple[str, int, str]]:
-    more: dict[str, str] = {}
+    more: dict[str, Any] = {}
     while True:
-        asked = {"Bucket": bucket, "Prefix": prefix, **more}
+        asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE, **more}
         page = _patiently(root, functools.partial(_store().call_s3, "list_objects_v2", **asked))
         yield from ((entry["Key"], entry["Size"], entry["ETag"]) for entry in page.get("Contents", []))
         if not page["IsTruncated"]:
@@ -379,7 +383,12 @@ def _store() -> Any:
             f"a path starts with {S3}, but s3fs is not installed: pip install 'frostline[pipeline]'"
         ) from None
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    settings = {"connect_timeout": 10, "read_timeout": 30, "max_pool_connections": TOGETHER}
+    settings = {
+        "connect_timeout": 10,
+        "read_timeout": 30,
+        "max_pool_connections": TOGETHER,
+        "retries": {"total_max_attempts": 1},  # s3fs and _patiently try again
+    }
     return s3fs.S3FileSystem(endpoint_url=endpoint, use_listings_cache=False, config_kwargs=settings)
 
 
