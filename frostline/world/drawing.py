@@ -17,7 +17,7 @@ from frostline.world.things import PAINT, RADII, SOIL, WHITE, Pattern, Scene, Sh
 
 Array = np.ndarray  # float32, (frames, rows, columns) or what broadcasts to it
 _GROUND_PERIOD = 0.3  # of the ground's patterns, in frame sides
-_STRIPES, _CHECKS, _OUTLINE = 0.8, 1.0, 0.14  # periods of textures and width of the outline, in radii
+_STRIPES, _CHECKS, _OUTLINE = 0.8, 1.0, 0.16  # periods of textures and width of the outline, in radii
 _PENTAGRAM = (  # outward, of its five lines
     (0.0, -1.0),
     (0.9510565, -0.3090170),
@@ -145,7 +145,7 @@ def _cross(u: Array, v: Array) -> Array:
 
 
 def _ring(u: Array, v: Array) -> Array:
-    return np.abs(np.sqrt(u * u + v * v) - np.float32(0.66)) - np.float32(0.28)
+    return np.abs(np.sqrt(u * u + v * v) - np.float32(0.68)) - np.float32(0.26)
 
 
 def _star(u: Array, v: Array) -> Array:

@@ -24,8 +24,8 @@ def truth(scene: Scene, frames: int, size: int) -> Truth:
     """The exact answer to what ``render(scene, frames, size)`` shows, objects in their order."""
     centres, radii = geometry.seen(scene, geometry.times(frames))
     reach = radii[..., None]
-    inside = np.minimum(centres + reach, 1) - np.maximum(centres - reach, 0)  # (frames, objects, 2)
-    shares = np.maximum(inside, 0) / (2 * reach)
+    beyond = np.maximum(reach - centres, 0) + np.maximum(centres + reach - 1, 0)  # (frames, objects, 2)
+    shares = np.maximum(1 - beyond / (2 * reach), 0)
     return Truth(centres=centres * size, radii=radii * size, visible=shares[..., 0] * shares[..., 1])
 
 
