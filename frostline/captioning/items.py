@@ -1,9 +1,10 @@
 """What is captioned, and how it is known again."""
 
 from collections.abc import Generator, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from frostline import digests
+from frostline.media.kinds import Medium
 from frostline.media.probing import Limits
 from frostline.storage import Blob
 
@@ -29,7 +30,7 @@ class Uncaptioned(Protocol):
         ...
 
     @property
-    def medium(self) -> Literal["image", "clip", "frames"] | None:
+    def medium(self) -> Medium | None:
         """What it is; None: its first bytes decide."""
         ...
 

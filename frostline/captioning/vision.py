@@ -31,7 +31,7 @@ def _loaded(folder: str) -> tuple[Any, Any]:
 
     try:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype="auto")
+        model: Any = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype="auto")
     except (OSError, ValueError, ImportError) as error:
         raise WrongUse(f"{folder}: not a vision-language model that transformers reads: {error}") from None
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor

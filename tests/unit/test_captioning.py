@@ -6,6 +6,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from frostline import captioning, media, storage
 from frostline.captioning import programs
 from frostline.errors import WrongUse
+from frostline.media.kinds import Medium
 from frostline.params import CommandCaptioner, ModelCaptioner
 from frostline.sources.entries import Entry
 
@@ -47,7 +49,7 @@ def asked(folder):
     return sorted(path.read_text().split()) if path.exists() else []
 
 
-def entry(root, name, medium="image"):
+def entry(root, name, medium: Medium | None = "image"):
     return Entry(
         locator=name,
         file=name,
@@ -314,7 +316,12 @@ def vision(tmp_path_factory):
         vision_feature_select_strategy="full",
         chat_template=template,
     )
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     settings = LlavaConfig(
         vision_config={"model_type": "clip_vision_model", "image_size": 8, "patch_size": 4, **sizes},
         text_config=LlamaConfig(vocab_size=len(WORDS), bos_token_id=1, eos_token_id=2, pad_token_id=0, **sizes),

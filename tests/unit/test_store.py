@@ -152,8 +152,8 @@ def test_a_foreign_parquet_file_is_refused(folder):
 
 def test_a_part_of_another_version_is_refused_naming_what_it_lacks(folder):
     table = pq.read_table(folder / PART)
-    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    pq.write_table(table.drop_columns(["captions"]), folder / PART, **plain)
+    older = table.drop_columns(["captions"])
+    pq.write_table(older, folder / PART, compression="none", use_dictionary=False, write_statistics=False)
     sealed_anew(folder)
     refused(folder, PART, "captions", "another version", "dvc repro")
 
