@@ -1,6 +1,8 @@
 """Storage and listings against a real S3 server, its failures included."""
 
+import concurrent.futures
 import io
+import multiprocessing
 import os
 import socket
 import tarfile
@@ -12,16 +14,16 @@ import pytest
 
 from frostline import errors, storage
 from frostline.sources import listing
-from tests.servers import s3, swift  # noqa: F401 - fixtures
 from tests.unit.sources.listing.conftest import by_name, lines, media_params, read, reasons
 
+pytest_plugins = ["tests.servers"]
 pytestmark = pytest.mark.slow
 
 Put = Callable[[str, bytes], None]
 
 
 @pytest.fixture
-def bucket(s3: str, request: pytest.FixtureRequest) -> str:  # noqa: F811
+def bucket(s3: str, request: pytest.FixtureRequest) -> str:
     name = f"test-{abs(hash(request.node.name)) % 10**9}"
     client().call_s3("create_bucket", Bucket=name)
     return name
@@ -94,6 +96,14 @@ def test_what_went_or_was_replaced_is_said_to_have(bucket: str, put: Put):
         storage.blob(f"s3://{bucket}", "b")
 
 
+def test_another_process_reads_what_this_one_listed(bucket: str, put: Put):
+    put("a", b"12345")
+    (blob,) = (blob for _, blob in storage.tree(f"s3://{bucket}"))
+    for way in ("spawn", "fork"):
+        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(way)) as other:
+            assert other.submit(blob.read, 9).result(60) == b"12345"
+
+
 def test_empty_places_and_wrong_credentials_are_refused(bucket: str, put: Put, monkeypatch: pytest.MonkeyPatch):
     import s3fs
 
@@ -115,7 +125,7 @@ def test_empty_places_and_wrong_credentials_are_refused(bucket: str, put: Put, m
 
 
 @pytest.fixture
-def relay(swift: int) -> Iterator[tuple[int, list[int]]]:  # noqa: F811
+def relay(swift: int) -> Iterator[tuple[int, list[int]]]:
     """A port that leads to the server, and after how many bytes each next connection is cut."""
     cuts: list[int] = []
     door = socket.create_server(("127.0.0.1", 0))

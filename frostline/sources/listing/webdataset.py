@@ -98,7 +98,7 @@ def _members(file: BinaryIO, size: int) -> Iterator[tarfile.TarInfo]:
                 raise tarfile.ReadError(f"a header at byte {member.offset} leads backwards")
             before = tar.offset
             yield member
-            tar.members.clear()  # it would keep them all
+            tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] - it would keep them all
         _require_end(file, tar.offset, size)
 
 
