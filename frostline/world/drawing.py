@@ -150,7 +150,7 @@ def _ring(u: Array, v: Array) -> Array:
 
 def _star(u: Array, v: Array) -> Array:
     """Inside all but one of five lines: the second largest distance."""
-    largest = second = np.float32(-9)
+    largest = second = np.full(np.broadcast_shapes(u.shape, v.shape), -9, dtype=np.float32)
     for x, y in _PENTAGRAM:
         distance = u * np.float32(x) + v * np.float32(y)
         second = np.maximum(second, np.minimum(largest, distance))
