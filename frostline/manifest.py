@@ -9,7 +9,9 @@ Equal rows give equal bytes: no times, no absolute paths, locators relative to t
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from frostline import digests, files
 from frostline.errors import Refused, WrongUse
 
 ITEMS, REJECTED, SUMMARY = "items.parquet", "rejected.parquet", "manifest.json"
+AT_ONCE = 8192  # rows in memory while a table is written
 SPLITS = ("train", "validation", "test")
 REMEDY = "make it again with `dvc repro`"
 
@@ -73,8 +76,13 @@ class Rejected:
 
     source: str
     locator: str
-    reason: str  # one word, counted in manifest.json
+    reason: str  # one word, counted in manifest.json; media that lost only a part may have rows all the same
     detail: str  # what a person needs to mend it
+    medium: str = ""  # this and what follows as in Row, where it could be decoded; else nothing
+    content: str = ""
+    file: str = ""
+    offset: int = 0
+    size: int = 0
 
 
 def _required(of: pa.DataType) -> pa.Field:
@@ -93,6 +101,7 @@ _TYPES: dict[Any, pa.DataType] = {
     tuple[str, ...]: pa.list_(_required(pa.string())),
 }
 R = TypeVar("R", Row, Rejected)
+Require = Callable[[dict[str, Any]], None]
 
 
 def identity(
@@ -114,13 +123,20 @@ def alteration(start: int, shown: Sequence[int], *, flip: bool) -> list[Any]:
     return [*([] if consecutive else ["shown", list(shown)]), *(["flip"] if flip else [])]
 
 
-def write(folder: str | Path, rows: Sequence[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:
-    """Write a manifest, whole or not at all, and return what manifest.json holds; raises WrongUse on duplicate ids."""
-    _require_unique(rows)
+def write(
+    folder: str | Path, rows: Iterable[Row], rejected: Sequence[Rejected], require: Require = lambda _: None
+) -> dict[str, Any]:
+    """Write a manifest, whole or not at all, and return what manifest.json holds.
+
+    ``rows`` may be a stream: some thousands are held at a time. ``require`` sees the summary before the manifest takes
+    the place of the one before, and raises if it should not. Raises WrongUse on duplicate ids.
+    """
+    counts = Counts()
     with files.new_folder(folder) as beside:
-        _write_table(beside / ITEMS, Row, rows)
+        _write_table(beside / ITEMS, Row, counts.over(rows))
         _write_table(beside / REJECTED, Rejected, rejected)
-        summary = summarise(rows, rejected)
+        summary = counts.summary(rejected)
+        require(summary)
         summary["digests"] = {name: digests.of_file(beside / name) for name in (ITEMS, REJECTED)}
         files.write_json(beside / SUMMARY, summary)
     return summary
@@ -140,37 +156,75 @@ def _row(values: dict[str, Any]) -> Row:
     return Row(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def summarise(rows: Sequence[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:
-    """Counts of rows by split and by bucket (named ``5x32x32``), of items, and of reasons."""
-    buckets: dict[str, dict[str, int]] = {}
-    for row in rows:
-        counts = buckets.setdefault("x".join(map(str, row.bucket)), dict.fromkeys(SPLITS, 0))
+def summarise(rows: Iterable[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:
+    """What manifest.json says of these, but for its digests."""
+    counts = Counts()
+    collections.deque(counts.over(rows), maxlen=0)
+    return counts.summary(rejected)
+
+
+class Counts:
+    """Counts rows as they pass, by split and by bucket (named ``5x32x32``), and refuses an id that comes twice."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[tuple[int, int, int], dict[str, int]] = {}
+        self._ids: dict[bytes, str] = {}  # locators by id
+        self._items: set[str] = set()
+        self._rows = 0
+
+    def over(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows, counted."""
+        for row in rows:
+            self._add(row)
+            yield row
+
+    def summary(self, rejected: Sequence[Rejected]) -> dict[str, Any]:
+        """``media`` gave rows, ``left_out`` gave none; the reasons count all that went."""
+        media = set(self._ids.values())
+        return {
+            "items": len(self._items),
+            "media": len(media),
+            "left_out": len({entry.locator for entry in rejected} - media),
+            "rows": len(self._ids),
+            "splits": {split: sum(counts[split] for counts in self._buckets.values()) for split in SPLITS},
+            "buckets": {bucket_name(bucket): counts for bucket, counts in self._buckets.items()},
+            "rejected": dict(collections.Counter(entry.reason for entry in rejected)),
+        }
+
+    def _add(self, row: Row) -> None:
+        first = self._ids.setdefault(row.id.encode(), row.locator)
+        if len(self._ids) == self._rows:
+            raise WrongUse(f"a row occurs more than once, at {first}, {row.locator}; name each item once")
+        self._rows = len(self._ids)
+        self._items.add(row.item)
+        counts = self._buckets.setdefault(row.bucket, dict.fromkeys(SPLITS, 0))
         counts[row.split] += 1
-    return {
-        "items": len({row.item for row in rows}),
-        "rows": len(rows),
-        "splits": {split: sum(counts[split] for counts in buckets.values()) for split in SPLITS},
-        "buckets": buckets,
-        "rejected": dict(collections.Counter(entry.reason for entry in rejected)),
-    }
 
 
-def _require_unique(rows: Sequence[Row]) -> None:
-    repeated = [row for row, count in collections.Counter(row.id for row in rows).items() if count > 1]
-    if repeated:
-        twice = [row.locator for row in rows if row.id == repeated[0]]
-        raise WrongUse(
-            f"{len(repeated)} row(s) occur more than once, the first at {', '.join(twice)}; name each item once"
-        )
+def bucket_name(bucket: tuple[int, int, int]) -> str:
+    """``5x32x32``; ``prompts`` of rows that show nothing."""
+    return "x".join(map(str, bucket)) if bucket[0] else "prompts"
 
 
 def _schema(cls: type[Row | Rejected]) -> pa.Schema:
     return pa.schema([pa.field(field.name, _TYPES[field.type], nullable=False) for field in dataclasses.fields(cls)])
 
 
-def _write_table(path: Path, cls: type[R], rows: Sequence[R]) -> None:
-    columns = {field.name: [getattr(row, field.name) for row in rows] for field in dataclasses.fields(cls)}
-    pq.write_table(pa.table(columns, schema=_schema(cls)), path, compression="zstd")
+def _write_table(path: Path, cls: type[R], rows: Iterable[R]) -> None:
+    schema = _schema(cls)
+    values = operator.attrgetter(*schema.names)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for part in _parts(rows):
+            columns = zip(*map(values, part), strict=True)
+            writer.write_batch(
+                pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
+            )
+
+
+def _parts(rows: Iterable[R]) -> Iterator[list[R]]:
+    left = iter(rows)
+    while part := list(itertools.islice(left, AT_ONCE)):
+        yield part
 
 
 def _read_table(folder: Path, name: str) -> list[dict[str, Any]]:

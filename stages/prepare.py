@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,30 +12,49 @@ import stages
 
 if TYPE_CHECKING:
     from frostline.manifest import Rejected
-    from frostline.sources import Progress
+    from frostline.sources.means import Progress
 
 SHOWN = 20  # lines of what was left out; the table in the manifest holds all
 
 
 def main() -> None:
-    """Read the source's media, write its manifest."""
+    """Read the source's media, write its manifest and its examples."""
+    args = _arguments()
+
+    from frostline import manifest, params, sources, workspace
+    from frostline.sources.sheets import Sheets
+
+    name, source, sheets = args.source, params.load(args.params).source(args.source), Sheets()
+    means = sources.Means(processes=args.processes, verify=args.verify, progress=_progress(name), look=sheets.look)
+    with workspace.lock(args.manifest):
+        rows, rejected = sources.rows(name, source, means)
+        _show(rejected)
+        require = functools.partial(sources.require_usable, name, source, rejected=rejected)
+        summary = manifest.write(args.manifest, sheets.over(rows), rejected, require)
+        if args.sheets:
+            sheets.write(args.sheets, name, source, rejected, means.pictures(name))
+    for bucket, splits in summary["buckets"].items():
+        print(f"{name}: {bucket} " + ", ".join(f"{count} {split}" for split, count in splits.items()))
+    print(f"{name}: {summary['rows']} rows of {summary['items']} items, {summary['left_out']} left out")
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--manifest", type=Path, required=True)
-    args = parser.parse_args()
+    parser.add_argument("--sheets", type=Path, help="folder for thumbnails of examples")
+    parser.add_argument(
+        "--processes", type=_positive, default=len(os.sched_getaffinity(0)), help="that decode; by default one a CPU"
+    )
+    parser.add_argument("--verify", action="store_true", help="read all bytes, whatever sizes and times of files say")
+    return parser.parse_args()
 
-    from frostline import manifest, params, sources, workspace
 
-    source = params.load(args.params).source(args.source)
-    with workspace.lock(args.manifest):
-        rows, rejected = sources.rows(args.source, source, _progress(args.source))
-        _show(rejected)
-        sources.require_usable(args.source, source, rows, rejected)
-        summary = manifest.write(args.manifest, rows, rejected)
-    for bucket, splits in summary["buckets"].items():
-        print(f"{args.source}: {bucket} " + ", ".join(f"{count} {split}" for split, count in splits.items()))
-    print(f"{args.source}: {summary['rows']} rows of {summary['items']} items, {len(rejected)} left out")
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more")
+    return int(text)
 
 
 def _progress(source: str) -> "Progress":

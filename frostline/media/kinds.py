@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _CLIPS: tuple[tuple[str, tuple[Mark, ...]], ...] = (
     ("avi", ((0, b"RIFF"), (8, b"AVI "))),
     ("gif", ((0, b"GIF8"),)),
 )
+_OBJECT = re.compile(r" ?<_io\.[^>]*>")  # how Python shows an open file
 _STILLS_IN_MOV = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # brands of pictures in an mp4 box
 
 
@@ -110,8 +112,8 @@ def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what a library says went wrong."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """The first line of what a library says went wrong, without the addresses of its objects: the same each time."""
+    return _OBJECT.sub("", (str(error) or type(error).__name__).splitlines()[0])
 
 
 @contextlib.contextmanager

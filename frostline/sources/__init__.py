@@ -1,59 +1,68 @@
-"""Where rows come from: one module per kind of source, the same three questions to each.
+"""Where rows come from: one module per kind of source, the same questions to each.
 
 rows            which windows of which media there are, and what was left out and why
 pixels          the pixels of one row, at the size of its bucket
+picture         whole upright frames of a row or of something left out, to be looked at
 require_usable  is it enough, and were few enough left out?
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import Rejected, Row
-from frostline.params import DigitsParams, SourceParams, WorldParams
-from frostline.sources import embedded, folder
+from frostline.params import DigitsParams, PromptsParams, SourceParams, WorldParams
+from frostline.sources import embedded, media_rows, prompts
+from frostline.sources.means import Means
 
-Progress = Callable[[Sequence[Any]], Iterable[Any]]  # what a progress bar does to the things it counts
-DRAWN = (DigitsParams, WorldParams)  # by Frostline itself
+__all__ = ["Means", "pixels", "require_usable", "rows"]
 
 
-def rows(source: str, params: SourceParams, progress: Progress = iter) -> tuple[list[Row], list[Rejected]]:
-    """All rows of a source in a fixed order, and what was left out; media are decoded once, to the end."""
-    if isinstance(params, DRAWN):
-        return embedded.rows(source, params, progress), []
-    return folder.rows(source, params, progress)
+def rows(source: str, params: SourceParams, means: Means | None = None) -> tuple[Iterable[Row], Sequence[Rejected]]:
+    """All rows of a source in a fixed order, to be taken once, and what was left out.
+
+    Media are decoded once, to the end, before the first row comes; what was found is remembered for the next time.
+    """
+    means = means or Means()
+    if isinstance(params, DigitsParams | WorldParams):
+        return embedded.rows(source, params, means.progress), []
+    if isinstance(params, PromptsParams):
+        return prompts.rows(source, params), []
+    return media_rows.rows(source, params, means)
 
 
 def pixels(params: SourceParams, row: Row) -> np.ndarray:
     """The pixels of one row: uint8 (frames, height, width, 3); raises media.Unusable if its media have changed."""
-    return embedded.pixels(params, row) if isinstance(params, DRAWN) else folder.pixels(params, row)
+    if isinstance(params, DigitsParams | WorldParams):
+        return embedded.pixels(params, row)
+    if isinstance(params, PromptsParams):
+        raise WrongUse(f"{row.locator}: a prompt of {params.path} has no pixels")
+    return media_rows.pixels(params, row)
 
 
-def require_usable(source: str, params: SourceParams, found: Sequence[Row], rejected: Sequence[Rejected]) -> None:
+def require_usable(source: str, params: SourceParams, summary: dict[str, Any], rejected: Sequence[Rejected]) -> None:
     """Refuse a source with nothing to train on (WrongUse) or with more left out than it allows (Refused)."""
-    if not isinstance(params, DRAWN):
-        _require_few(source, params.path, params.max_rejected, found, rejected)
-    if not found:
-        raise WrongUse(
-            f"{params.path}: source '{source}' is empty: no item was found; name media in its metadata.jsonl"
-        )
-    if not any(row.split == "train" for row in found):
-        items = len({row.item for row in found})
+    if not isinstance(params, DigitsParams | WorldParams | PromptsParams):
+        _require_few(source, params.path, params.max_rejected, summary, rejected)
+    if not summary["rows"]:
+        raise WrongUse(f"{params.path}: source '{source}' is empty: no item was found; put media and captions there")
+    if not summary["splits"]["train"]:
         remedy = f"add items, or change sources.{source}.split"
-        raise WrongUse(f"{params.path}: none of the {items} item(s) of source '{source}' fell into train; {remedy}")
+        message = f"none of the {summary['items']} item(s) of source '{source}' fell into train"
+        raise WrongUse(f"{params.path}: {message}; {remedy}")
 
 
 def _require_few(
-    source: str, path: str, max_rejected: float, found: Sequence[Row], rejected: Sequence[Rejected]
+    source: str, path: str, max_rejected: float, summary: dict[str, Any], rejected: Sequence[Rejected]
 ) -> None:
-    items = len({row.locator for row in found}) + len(rejected)
-    if len(rejected) <= max_rejected * items:
+    left_out, media = summary["left_out"], summary["media"] + summary["left_out"]
+    if left_out <= max_rejected * media:
         return
     firsts = {entry.reason: entry for entry in reversed(rejected)}
     examples = "; ".join(f"{reason}: {entry.detail}" for reason, entry in sorted(firsts.items()))
     raise Refused(
-        f"{path}: {len(rejected)} of {items} item(s) of source '{source}' cannot be used, more than the share of "
+        f"{path}: {left_out} of {media} item(s) of source '{source}' cannot be used, more than the share of "
         f"{max_rejected} it may lose ({examples}); mend them, take them out, or raise sources.{source}.max_rejected"
     )

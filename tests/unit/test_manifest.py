@@ -57,7 +57,7 @@ def test_rows_and_rejections_come_back(tmp_path: Path):
 def test_the_summary_counts_by_split_bucket_and_reason(tmp_path: Path):
     summary = manifest.write(tmp_path / "s", ROWS, REJECTED)
     assert summary == files.read_json(tmp_path / "s" / "manifest.json")
-    assert (summary["items"], summary["rows"]) == (3, 4)
+    assert (summary["items"], summary["media"], summary["rows"], summary["left_out"]) == (3, 4, 4, 3)
     assert summary["splits"] == {"train": 3, "validation": 0, "test": 1}
     assert summary["buckets"] == {
         "1x32x48": {"train": 1, "validation": 0, "test": 0},
@@ -104,6 +104,35 @@ def test_duplicate_ids_are_refused_and_leave_the_old_manifest(tmp_path: Path):
         manifest.write(tmp_path / "s", twice, [])
     assert manifest.read(tmp_path / "s") == ROWS
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_stream_of_any_length_is_written_as_a_list_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(manifest, "AT_ONCE", 3)
+    many = [row(number) for number in range(8)]
+    manifest.write(tmp_path / "list", many, REJECTED)
+    summary = manifest.write(tmp_path / "stream", iter(many), REJECTED)
+    assert manifest.read(tmp_path / "stream") == many
+    assert (tmp_path / "list" / "items.parquet").read_bytes() == (tmp_path / "stream" / "items.parquet").read_bytes()
+    assert summary["rows"] == 8
+
+
+def test_a_manifest_that_is_not_wanted_leaves_the_old_one(tmp_path: Path):
+    manifest.write(tmp_path / "s", ROWS, [])
+
+    def require(summary: dict[str, Any]) -> None:
+        assert summary["left_out"] == 3
+        raise errors.Refused("too many")
+
+    with pytest.raises(errors.Refused, match="too many"):
+        manifest.write(tmp_path / "s", ROWS[:1], REJECTED, require)
+    assert manifest.read(tmp_path / "s") == ROWS
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_media_that_lost_only_a_part_are_not_counted_as_left_out(tmp_path: Path):
+    part = Rejected(source="s", locator="folder/1.mp4", reason="too_short", detail="its second scene")
+    summary = manifest.write(tmp_path / "s", ROWS, [*REJECTED, part])
+    assert (summary["left_out"], summary["rejected"]["too_short"]) == (3, 1)
 
 
 def test_every_part_of_an_identity_counts():

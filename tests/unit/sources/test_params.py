@@ -1,23 +1,16 @@
 """Params of sources: what cannot be meant is refused, by the key as params.yaml has it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from frostline import errors, params, records
+from tests.unit.sources.conftest import media_values
 
 DIGITS = {"kind": "digits", "path": "p", "size": 32, "draws": [{"frames": 1, "per_scan": 1}]}
-FOLDER = {
-    "kind": "videofolder",
-    "path": "p",
-    "caption": "text",
-    "buckets": [[5, 32, 32]],
-    "use_sliding_window": True,
-    "window_stride": 8,
-    "split": {"seed": 0, "validation": 0.05, "test": 0.05},
-    "max_pixels": 1_000_000,
-    "max_rejected": 0.0,
-}
+FOLDER: dict[str, Any] = {"kind": "videofolder", "caption": "text"} | media_values(Path("p"), buckets=[[5, 32, 32]])
+SIDECAR = {"kind": "sidecar", "extension": ".txt", "lines": "one_caption"} | media_values(Path("p"))
 
 
 class Section(records.Record):
@@ -28,11 +21,19 @@ def read(source: dict[str, Any]) -> params.SourceParams:
     return records.parse(Section, {"sources": {"digits": source}}, origin="params.yaml").sources["digits"]
 
 
+def of(section: str, **changes: Any) -> dict[str, Any]:
+    """FOLDER with other keys in one of its sections."""
+    return FOLDER | {section: FOLDER[section] | changes}
+
+
 def test_each_kind_has_its_own_keys():
     assert isinstance(read(DIGITS), params.DigitsParams)
     for kind in ("videofolder", "frames"):
         assert isinstance(read(FOLDER | {"kind": kind}), params.FolderParams)
     assert isinstance(read(FOLDER | {"kind": "imagefolder", "buckets": [[1, 32, 32]]}), params.FolderParams)
+    assert isinstance(read(SIDECAR), params.SidecarParams)
+    grid = {"area": 4096, "step": 16, "aspects": [[1, 1], [16, 9]], "frames": [1, 5]}
+    assert isinstance(read(SIDECAR | {"buckets": grid}), params.SidecarParams)
 
 
 @pytest.mark.parametrize(
@@ -40,20 +41,27 @@ def test_each_kind_has_its_own_keys():
     [
         (DIGITS | {"window_stride": 8}, "unknown key 'sources.digits.window_stride' (value 8)"),
         ({"kind": "digits"}, "missing key 'sources.digits.size'"),
-        (DIGITS | {"kind": "webdataset"}, "key 'sources.digits': input tag 'webdataset'"),
+        (DIGITS | {"kind": "webdata"}, "key 'sources.digits': input tag 'webdata'"),
         (DIGITS | {"draws": []}, "key 'sources.digits': draws name the lengths []"),
         (DIGITS | {"draws": DIGITS["draws"] * 2}, "key 'sources.digits': draws name the lengths [1, 1]"),
         (DIGITS | {"draws": [{"frames": 4, "per_scan": 1}]}, "key 'sources.digits.draws.0.frames' has the value 4"),
         (FOLDER | {"buckets": [[5, 32, 32], [16, 32, 32]]}, "key 'sources.digits.buckets.1.0' has the value 16"),
         (FOLDER | {"buckets": [[5, 32, 32], [0, 32, 32]]}, "key 'sources.digits.buckets.1.0' has the value 0"),
-        (FOLDER | {"buckets": []}, "buckets are empty"),
+        (FOLDER | {"buckets": []}, "key 'sources.digits.buckets' has the value (): tuple should have at least 1 item"),
         (
             FOLDER | {"buckets": [[1, 32, 32]]},
-            "clips take buckets of 5 frames or more: nothing would ever fill [1, 32, 32]",
+            "clips take buckets of 5 frames or more: nothing would ever fill one of 1 frame(s)",
         ),
-        (FOLDER | {"kind": "imagefolder"}, "images take buckets of 1 frame: nothing would ever fill [5, 32, 32]"),
-        (FOLDER | {"window_stride": 0}, "key 'sources.digits.window_stride' has the value 0"),
-        (FOLDER | {"use_sliding_window": "yes"}, "key 'sources.digits.use_sliding_window' has the value 'yes'"),
+        (FOLDER | {"kind": "imagefolder"}, "images take buckets of 1 frame: nothing would ever fill one of 5 frame(s)"),
+        (FOLDER | {"window_stride": 8}, "unknown key 'sources.digits.window_stride' (value 8)"),
+        (of("clips", window_stride=0), "key 'sources.digits.clips.window_stride' has the value 0"),
+        (of("clips", use_sliding_window="yes"), "key 'sources.digits.clips.use_sliding_window' has the value 'yes'"),
+        (of("clips", window_choice="last"), "key 'sources.digits.clips.window_choice' has the value 'last'"),
+        (of("clips", fps=0.0), "key 'sources.digits.clips.fps' has the value 0.0"),
+        (of("crop", place="left"), "key 'sources.digits.crop.place' has the value 'left'"),
+        (of("filters", duplicate_distance=17), "key 'sources.digits.filters.duplicate_distance' has the value 17"),
+        (of("filters", minimum_motion=-1.0), "key 'sources.digits.filters.minimum_motion' has the value -1.0"),
+        (SIDECAR | {"extension": "txt"}, "key 'sources.digits.extension' has the value 'txt'"),
         (
             FOLDER | {"split": {"seed": 0, "validation": 0.5, "test": 0.5}},
             "key 'sources.digits.split': validation and test",

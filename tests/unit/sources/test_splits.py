@@ -2,6 +2,7 @@
 
 import collections
 
+import numpy as np
 import pytest
 
 from frostline import params
@@ -34,3 +35,15 @@ def test_more_held_out_moves_nothing_out_of_test():
 
 def test_nothing_held_out():
     assert {splits.of(str(n), shares(0, 0.0, 0.0)) for n in range(100)} == {"train"}
+
+
+def test_a_group_is_where_its_smallest_key_is():
+    keys = [f"item {n}" for n in range(300)]
+    groups = np.arange(300) // 3 * 3
+    dealt = splits.of_groups(keys, groups, shares(0, 0.2, 0.2))
+    assert [set(dealt[n : n + 3]) for n in range(0, 300, 3)] == [
+        {splits.of(min(keys[n : n + 3]), shares(0, 0.2, 0.2))} for n in range(0, 300, 3)
+    ]
+    order = np.random.default_rng(0).permutation(300)
+    again = splits.of_groups([keys[n] for n in order], groups[order], shares(0, 0.2, 0.2))
+    assert again == [dealt[n] for n in order]

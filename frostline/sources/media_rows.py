@@ -1,0 +1,290 @@
+"""From media and their captions to rows, whatever convention they come in.
+
+listing -> probes -> filters -> near-duplicates -> captions that are missing -> splits -> scenes, windows, crops -> rows
+
+What is known of all media at once is small: names, sizes, times of frames. Rows are made one after the other, as they
+are asked for.
+"""
+
+import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from frostline import captioning, manifest, media
+from frostline.manifest import Rejected, Row
+from frostline.media import Extent, Medium, Probe
+from frostline.params import AnyMediaParams
+from frostline.sources import buckets, duplicates, filters, listing, probing, splits, windows
+from frostline.sources.buckets import Bucket
+from frostline.sources.entries import Caption, Entry
+from frostline.sources.filters import Why
+from frostline.sources.means import Means
+
+
+@dataclass(slots=True)
+class Usable:
+    """A medium that passed the filters, and what its rows need of its probe."""
+
+    entry: Entry
+    medium: Medium
+    content: str
+    extent: Extent
+    pts: "array.array[int]"
+    time_base: tuple[int, int]
+    cuts: tuple[int, ...]
+    captions: tuple[Caption, ...]
+    split: str = ""
+
+    @property
+    def key(self) -> str:
+        """What its split goes by: the item's name, or its content, so that copies stay together."""
+        return self.entry.item or self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One part of a medium that becomes a row."""
+
+    bucket: Bucket
+    shown: tuple[int, ...]  # () of an image
+
+
+def rows(source: str, params: AnyMediaParams, means: Means) -> tuple[Iterator[Row], list[Rejected]]:
+    """Rows in the order of their locators, and one Rejected for each medium, scene or caption that was left out."""
+    return Reading(source, params, means).rows()
+
+
+def pixels(params: AnyMediaParams, row: Row) -> np.ndarray:
+    """Read, crop, resize and mirror a row: uint8 (frames, height, width, 3)."""
+    blobs = listing.blobs(params, row.file, row.offset, row.size)
+    raw = media.read(blobs, _medium(row), row.shown, row.pts, params.max_pixels)
+    if raw.shape[1:3] != (row.source_height, row.source_width):
+        sizes = f"{raw.shape[2]} x {raw.shape[1]} pixels, in the manifest {row.source_width} x {row.source_height}"
+        raise media.Unusable("changed", f"{row.locator}: {sizes}; run prepare again")
+    made = media.resize(raw, row.crop, row.height, row.width)
+    return np.ascontiguousarray(made[:, :, ::-1]) if row.flip else made
+
+
+class Reading:
+    """One source on its way from media to rows."""
+
+    def __init__(self, source: str, params: AnyMediaParams, means: Means) -> None:
+        self._source, self._params, self._means = source, params, means
+        self._buckets = buckets.all_of(params.buckets)
+        self._chosen: dict[tuple[bool, Extent], Bucket | Why] = {}
+        self._rejected: list[Rejected] = []
+
+    def rows(self) -> tuple[Iterator[Row], list[Rejected]]:
+        """See the module."""
+        usable, hashes = self._probed()
+        near, groups = self._compared(usable, hashes)
+        dealt = splits.of_groups([one.key for one in usable], groups, self._params.split)
+        for one, split in zip(usable, dealt, strict=True):
+            one.split = split
+        if not self._params.filters.keep_duplicates:
+            usable = self._distinct(usable, near)
+        usable = self._captioned(usable)
+        found = (row for one in usable for row in self._rows(one))
+        return found, sorted(self._rejected, key=lambda entry: (entry.locator, entry.reason, entry.detail))
+
+    def _probed(self) -> tuple[list[Usable], list[tuple[int, ...]]]:
+        """What passes the filters, and its hashes."""
+        listed = listing.read(self._source, self._params)
+        self._rejected += listed.rejected
+        usable: list[Usable] = []
+        hashes: list[tuple[int, ...]] = []
+        means = self._means
+        entries = means.progress(listed.entries)
+        cache = means.probes(self._source)
+        for entry, found in probing.probe_all(
+            self._source, entries, self._params, cache, means.processes, verify=means.verify
+        ):
+            if isinstance(found, Rejected):
+                self._rejected.append(found)
+                continue
+            means.look(found)
+            one = self._filtered(entry, found)
+            if one is not None:
+                usable.append(one)
+                hashes.append(found.measures.hashes)
+        return usable, hashes
+
+    def _filtered(self, entry: Entry, probe: Probe) -> Usable | None:
+        one = Usable(
+            entry=entry,
+            medium=probe.medium,
+            content=probe.content,
+            extent=probe.extent,
+            pts=array.array("q", probe.pts),
+            time_base=probe.time_base,
+            cuts=probe.cuts,
+            captions=entry.captions,
+        )
+        why = filters.of_medium(probe, self._params.filters)
+        if why is not None:
+            self._reject(one, *why)
+            return None
+        if not self._fits(one) or not (self._wants_caption(one) or self._describes(one)):
+            return None
+        return one
+
+    def _fits(self, one: Usable) -> bool:
+        """Does it fill a bucket? Scenes that fill none are left out by themselves while another does."""
+        found, left_out = self._windows(one)
+        for why in left_out:
+            self._reject(one, *why)
+        return bool(found)
+
+    def _wants_caption(self, one: Usable) -> bool:
+        return self._params.captioner is not None and not any(caption.text.strip() for caption in one.captions)
+
+    def _describes(self, one: Usable) -> bool:
+        """Is there a caption of it that can stay? Those that cannot are left out by themselves."""
+        one.captions, left_out = filters.of_captions(one.captions, self._params.filters)
+        for why in left_out:
+            self._reject(one, *why)
+        return bool(one.captions)
+
+    def _compared(self, usable: Sequence[Usable], hashes: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+        """(groups of near-duplicates and copies, groups that share a split): each a number per medium."""
+        near = duplicates.of_keys([one.content for one in usable])
+        distance = self._params.filters.duplicate_distance
+        for still in (True, False) if distance else ():
+            places = [place for place, one in enumerate(usable) if (one.medium == "image") == still]
+            if places:
+                codes = np.array([hashes[place] for place in places], np.uint64)
+                at = np.array(places)
+                near = duplicates.joined(near, at, at[duplicates.of_hashes(codes, distance)])
+        return near, duplicates.together(near, duplicates.of_keys([one.key for one in usable]))
+
+    def _distinct(self, usable: Sequence[Usable], near: np.ndarray) -> list[Usable]:
+        """Of each group of near-duplicates the one with most pixels and frames, the first by name of equals."""
+        best: dict[int, Usable] = {}
+        groups = near.tolist()
+        for group, one in zip(groups, usable, strict=True):
+            best[group] = min(best.get(group, one), one, key=lambda one: (-_volume(one.extent), one.entry.locator))
+        for group, one in zip(groups, usable, strict=True):
+            if one is not best[group]:
+                self._reject(one, "near_duplicate", f"looks like {best[group].entry.locator}, which is kept")
+        return [one for group, one in zip(groups, usable, strict=True) if one is best[group]]
+
+    def _captioned(self, usable: Sequence[Usable]) -> list[Usable]:
+        """With the captions a captioner fills in."""
+        captioner, means = self._params.captioner, self._means
+        silent = [one for one in usable if self._wants_caption(one)]
+        if captioner is None or not silent:
+            return list(usable)
+        entries = [one.entry for one in silent]
+        root, work = listing.root(self._params), means.captions(self._source)
+        said = captioning.fill(entries, captioner, work, root, means.progress)
+        for one in silent:
+            text = said.get(one.entry.locator, "")
+            one.captions = (Caption(text, 1.0),)
+            self._describes(one)
+        return [one for one in usable if one.captions]
+
+    def _windows(self, one: Usable) -> tuple[list[Window], list[Why]]:
+        """All parts of a medium that become rows, and why a scene gives none; a part that was seen is not repeated."""
+        if one.medium == "image":
+            chosen = self._choose(one, one.extent)
+            return ([Window(chosen, ())], []) if len(chosen) == 3 else ([], [chosen])
+        found: dict[tuple[int, ...], Window] = {}
+        left_out: list[Why] = []
+        scenes = windows.scenes(one.extent.frames, one.cuts)
+        for number, scene in enumerate(scenes, start=1):
+            line = windows.timeline(scene, one.pts, one.time_base, self._params.clips.fps)
+            chosen = self._choose(one, _as_long(one.extent, len(line)))
+            if len(chosen) == 2:
+                reason, detail = chosen
+                part = f"scene {number} of {len(scenes)}, from frame {scene[0]}: " if len(scenes) > 1 else ""
+                left_out.append((reason, part + detail))
+                continue
+            for start in windows.choose(len(line), chosen[0], self._params.clips):
+                shown = tuple(line[start : start + chosen[0]].tolist())
+                found.setdefault(shown, Window(chosen, shown))
+        return list(found.values()), left_out
+
+    def _choose(self, one: Usable, extent: Extent) -> Bucket | Why:
+        """The bucket for a part of a medium, or why there is none."""
+        key = (one.medium == "image", extent)
+        if key not in self._chosen:
+            try:
+                self._chosen[key] = buckets.choose(buckets.of_medium(self._buckets, one.medium), extent)
+            except media.Unusable as error:
+                self._chosen[key] = error.reason, str(error)
+        return self._chosen[key]
+
+    def _rows(self, one: Usable) -> Iterator[Row]:
+        """The rows of one medium, each followed by its mirror image if that is wanted."""
+        for window in self._windows(one)[0]:
+            for flip in (False, True) if self._params.crop.flip else (False,):
+                yield self._row(one, window, flip=flip)
+
+    def _row(self, one: Usable, window: Window, *, flip: bool) -> Row:
+        entry, (frames, height, width) = one.entry, window.bucket
+        item = entry.item or entry.locator
+        start = window.shown[0] if window.shown else 0
+        crop = buckets.crop(window.bucket, one.extent, self._params.crop, item)
+        altered = manifest.alteration(start, window.shown, flip=flip)
+        return Row(
+            id=manifest.identity(self._source, entry.locator, one.content, start, window.bucket, crop, altered),
+            source=self._source,
+            item=item,
+            split=one.split,
+            locator=entry.locator,
+            medium=one.medium,
+            **_place(one),
+            content=one.content,
+            start=start,
+            shown=window.shown,
+            pts=tuple([one.pts[number] for number in window.shown]) if one.pts else (),
+            time_base=one.time_base,
+            flip=flip,
+            frames=frames,
+            height=height,
+            width=width,
+            source_width=one.extent.width,
+            source_height=one.extent.height,
+            source_frames=one.extent.frames,
+            source_fps=one.extent.fps,
+            crop=crop,
+            captions=tuple([caption.text for caption in one.captions]),
+            weights=tuple([caption.weight for caption in one.captions]),
+            attributes=entry.attributes,
+        )
+
+    def _reject(self, one: Usable, reason: str, detail: str) -> None:
+        locator = one.entry.locator
+        self._rejected.append(
+            Rejected(
+                source=self._source,
+                locator=locator,
+                reason=reason,
+                detail=f"{locator}: {detail}",
+                medium=one.medium,
+                content=one.content,
+                **_place(one),
+            )
+        )
+
+
+def _place(one: Usable) -> dict[str, str | int]:
+    """Where its bytes are; frames are not in one piece."""
+    first, whole = one.entry.blobs[0], one.medium != "frames"
+    return {"file": one.entry.file, "offset": first.offset if whole else 0, "size": first.size if whole else 0}
+
+
+def _medium(row: Row) -> Medium:
+    if row.medium not in ("image", "clip", "frames"):
+        raise media.Unusable("changed", f"{row.locator}: a row of medium {row.medium!r} is of another kind of source")
+    return row.medium
+
+
+def _as_long(extent: Extent, frames: int) -> Extent:
+    return Extent(width=extent.width, height=extent.height, frames=frames, fps=extent.fps)
+
+
+def _volume(extent: Extent) -> int:
+    return extent.width * extent.height * extent.frames
