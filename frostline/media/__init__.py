@@ -8,7 +8,6 @@ Rules:  what a file is, its first bytes say, never its name; the decoder is forc
 PyAV is loaded where a clip is read or written, PySceneDetect where cuts are looked for: images need Pillow alone.
 """
 
-from frostline.media.frames import in_order
 from frostline.media.images import Crop, resize
 from frostline.media.kinds import Extent, Medium, Unusable
 from frostline.media.measures import Measures
@@ -26,7 +25,6 @@ __all__ = [
     "Scenes",
     "Unusable",
     "gif",
-    "in_order",
     "jpeg",
     "png",
     "probe",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frostline.media import kinds
+from frostline.media import kinds, wholeness
 from frostline.media.kinds import Opened, Unusable
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def decoding(opened: Opened, max_pixels: int) -> Iterator[Clip]:
         raise Unusable("not_a_clip", f"{opened.name}: its first bytes announce no clip format that is read here")
     room = str(max_pixels + max_pixels // 4 + (1 << 16))  # decoders round sizes up to whole blocks
     options = {"protocol_whitelist": "none", "max_pixels": room, "threads": "1"}
+    wholeness.require(opened, demuxer)
     opened.file.seek(0)
     try:
         with av.open(opened.file, "r", format=demuxer, options=options, io_open=_refuse) as container:
@@ -113,7 +114,9 @@ def decoding(opened: Opened, max_pixels: int) -> Iterator[Clip]:
             context.options = {"max_pixels": room}
             context.thread_count = 1
             yield Clip(opened.name, container, stream, max_pixels)
-    except (av.FFmpegError, OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
+    except av.FFmpegError as error:
+        raise Unusable("unreadable", f"{opened.name}: {error.strerror}") from None
+    except (OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
         raise Unusable("unreadable", f"{opened.name}: {kinds.first_line(error)}") from None
 
 

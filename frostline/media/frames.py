@@ -1,7 +1,5 @@
-"""Frame folders: a clip as a folder of numbered images."""
+"""Frame folders: a clip as a folder of images, given in their order."""
 
-import itertools
-import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -10,18 +8,6 @@ import numpy as np
 from frostline.media import images, kinds
 from frostline.media.kinds import Unusable
 from frostline.storage import Blob
-
-
-def in_order(folder: str, names: Sequence[str]) -> list[str]:
-    """The images of a frame folder in the order of the last number in their names; refuses gaps and repeats."""
-    found = sorted((_number(folder, name), name) for name in names)
-    if not found:
-        raise Unusable("unreadable", f"{folder}: an empty folder")
-    steps = {after - before for (before, _), (after, _) in itertools.pairwise(found)}
-    if len(steps) > 1 or 0 in steps:
-        message = f"{folder}: its frames are not evenly numbered (gaps or repeats); number them anew"
-        raise Unusable("frames_missing", message)
-    return [name for _, name in found]
 
 
 def read(blobs: Sequence[Blob], shown: Sequence[int], max_pixels: int) -> np.ndarray:
@@ -46,11 +32,3 @@ def require_size(blob: Blob, shape: tuple[int, ...], first: tuple[int, ...]) -> 
 def name(blobs: Sequence[Blob]) -> str:
     """How messages name a frame folder."""
     return str(PurePosixPath(kinds.shown(blobs[0])).parent) if blobs else "a folder of no frames"
-
-
-def _number(folder: str, name: str) -> int:
-    numbers = re.findall(r"\d+", PurePosixPath(name).stem)
-    if not numbers:
-        message = f"{folder}: no number in {name!r} says its place; number it or take it out"
-        raise Unusable("frames_missing", message)
-    return int(numbers[-1])
