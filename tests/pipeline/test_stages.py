@@ -30,15 +30,20 @@ TRAIN = ["train", "teacher", *INDEXED, *PREFLIGHT, "--model", "models/teacher"]
 DISTILL = ["distill", "guided", *INDEXED, *PREFLIGHT, "--model", "models/guided"]
 CHECK = ["preflight", "--manifests", "data/manifest", *INDEXED, "--report", "reports/preflight.json"]
 IMAGES, CLIPS = "1x32x32", "5x32x32"
+SPLIT = {"seed": 0, "validation": 0.2, "test": 0.1}
 SECONDS = 300
 Finished = subprocess.CompletedProcess[str]
 
 
 def settings() -> dict[str, Any]:
-    """The project's params with two folders for sources and trainings of few steps."""
+    """The project's params with two folders and a list of prompts for sources, and trainings of few steps."""
     values = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
     values["base"] = str(ROOT / values["base"])
-    values["sources"] = {"clips": _source("frames", [5, 32, 32]), "pictures": _source("imagefolder", [1, 32, 32])}
+    values["sources"] = {
+        "clips": _source("frames", [5, 32, 32]),
+        "pictures": _source("imagefolder", [1, 32, 32]),
+        "said": {"kind": "prompts", "path": "media/said.txt", "split": SPLIT},
+    }
     values["cache"] |= {"encode_batch": 8, "preview_prompts": ["a handwritten digit seven"]}
     values["preflight"] |= {"statistics_rows": 100, "roundtrip_rows": 4, "reencode_rows": 2, "minimum_psnr": 20.0}
     short = {
@@ -64,16 +69,35 @@ def _source(kind: str, bucket: list[int]) -> dict[str, Any]:
         "path": "media/clips" if kind == "frames" else "media/pictures",
         "caption": "text",
         "buckets": [bucket],
-        "use_sliding_window": False,
-        "window_stride": 1,
-        "split": {"seed": 0, "validation": 0.2, "test": 0.1},
+        "clips": {
+            "fps": None,
+            "scene_cuts": None,
+            "use_sliding_window": False,
+            "window_stride": 1,
+            "window_choice": "first",
+            "windows_per_scene": 1,
+            "max_frames": 100,
+        },
+        "crop": {"place": "centre", "seed": 0, "flip": False},
+        "filters": {
+            "minimum_side": 0,
+            "minimum_seconds": 0,
+            "minimum_motion": 0,
+            "minimum_brightness": 0,
+            "minimum_sharpness": 0,
+            "caption_characters": [1, 100],
+            "duplicate_distance": 0,
+            "keep_duplicates": True,
+        },
+        "captioner": None,
+        "split": SPLIT,
         "max_pixels": 10_000,
         "max_rejected": 0.0,
     }
 
 
 def draw(folder: Path) -> None:
-    """Forty images and twelve clips of real digits, with captions."""
+    """Forty images and twelve clips of real digits, with captions; and ten captions alone."""
     pictures, clips = [], []
     for scan in range(40):
         media.write_png(folder / "pictures" / f"{scan}.png", digits.render(scan, 0, 1)[0])
@@ -82,6 +106,7 @@ def draw(folder: Path) -> None:
         for number, frame in enumerate(digits.render(scan, 0, 5, "left")):
             media.write_png(folder / "clips" / f"{scan}" / f"{number}.png", frame)
         clips.append({"file_name": f"{scan}", "text": digits.caption(int(digits.labels()[scan]), "left")})
+    (folder / "said.txt").write_text("\n".join(digits.caption(label, "up") for label in range(10)))
     for name, lines in (("pictures", pictures), ("clips", clips)):
         (folder / name / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
@@ -146,7 +171,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("project")
     draw(project / "media")
     write(project, settings())
-    for name in ("pictures", "clips"):
+    for name in ("pictures", "clips", "said"):
         done(project, "prepare", name, "--manifest", f"data/manifest/{name}")
         done(project, *cached(name))
     done(project, *INDEX)
@@ -173,7 +198,13 @@ def test_media_become_a_teacher_and_a_student(whole: Path):
     rows = Dataset(whole / "data" / "latents.json", whole / "data" / "latents")
     assert (rows.buckets.count(IMAGES), rows.buckets.count(CLIPS)) == (40, 12)
     verdicts = files.read_json(whole / "reports" / "preflight.json")
-    assert set(verdicts["findings"]) == {"source clips", "source pictures", "train teacher", "train early"}
+    assert set(verdicts["findings"]) == {
+        "source clips",
+        "source pictures",
+        "source said",
+        "train teacher",
+        "train early",
+    }
     teacher, student = (models.load(whole / "models" / name) for name in ("teacher", "guided"))
     assert teacher.training.complete
     assert student.training.complete
@@ -185,6 +216,17 @@ def test_media_become_a_teacher_and_a_student(whole: Path):
     (preview,) = (whole / "models" / "guided" / "preview").iterdir()
     assert safetensors.torch.load_file(preview)["latents"].shape == (1, 16, 1, 4, 4)
     assert not list((whole / ".work").glob("*/*/*")), "finished stages give up their work folders"
+
+
+def test_prompts_without_media_are_cached_as_text_beside_them(whole: Path):
+    rows = Dataset(whole / "data" / "latents.json", whole / "data" / "latents")
+    counts = files.read_json(whole / "data" / "latents.json")["sources"]["said"]["rows"]
+    assert sum(counts.values()) == 10
+    asked = rows.prompt_rows("train")
+    assert len(asked) == counts["prompts/train"]
+    assert {rows.prompt_items[row].caption for row in asked} <= {digits.caption(label, "up") for label in range(10)}
+    assert rows.prompt_texts(asked).shape == (len(asked), rows.space.text_length, rows.space.text_dim)
+    assert files.read_json(whole / "reports" / "preflight.json")["findings"]["source said"] == []
 
 
 def test_the_same_input_gives_the_same_bytes(whole: Path, project: Path, here: Callable[..., None]):
