@@ -29,6 +29,7 @@ PATIENCE = 600.0  # seconds without an answer after which a program hangs; the f
 AHEAD = 64  # lines a program may read before it answers
 GRACE = 5.0  # seconds a program has to end after its last answer
 LINE = 1 << 20  # bytes of an answer
+NAME = 200  # characters of its command in messages
 NOTES = 10  # last lines of its stderr that are shown
 
 
@@ -102,7 +103,7 @@ class _Program:
 
     def __init__(self, command: Sequence[str]) -> None:
         """Raises WrongUse if it cannot be started."""
-        self._name = f"captioner `{shlex.join(command)}`"
+        self._name = f"captioner `{' '.join(shlex.join(command).split())[:NAME]}`"
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
             self._process = subprocess.Popen(list(command), start_new_session=True, **pipes)

@@ -20,8 +20,27 @@ FOLDER = {
     "path": "media",
     "caption": "text",
     "buckets": [[1, 16, 16]],
-    "use_sliding_window": False,
-    "window_stride": 1,
+    "clips": {
+        "fps": None,
+        "scene_cuts": None,
+        "use_sliding_window": False,
+        "window_stride": 1,
+        "window_choice": "first",
+        "windows_per_scene": 1,
+        "max_frames": 1000,
+    },
+    "crop": {"place": "centre", "seed": 0, "flip": False},
+    "filters": {
+        "minimum_side": 0,
+        "minimum_seconds": 0.0,
+        "minimum_motion": 0.0,
+        "minimum_brightness": 0.0,
+        "minimum_sharpness": 0.0,
+        "caption_characters": [1, 1000],
+        "duplicate_distance": 0,
+        "keep_duplicates": True,
+    },
+    "captioner": None,
     "split": {"seed": 0, "validation": 0.0, "test": 0.0},
     "max_pixels": 10_000,
     "max_rejected": 0.0,
@@ -32,10 +51,10 @@ FOLDER = {
 def prepare(tmp_path: Path) -> Prepare:
     """Runs the stage on a source of the given params in an empty project."""
 
-    def run(source: dict[str, Any], name: str = "mine") -> "subprocess.CompletedProcess[str]":
+    def run(source: dict[str, Any], *options: str, name: str = "mine") -> "subprocess.CompletedProcess[str]":
         values = yaml.safe_load(PARAMS.read_text()) | {"sources": {"mine": source}}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
-        command = [sys.executable, "-m", "stages.prepare", name, "--manifest", f"data/manifest/{name}"]
+        command = [sys.executable, "-m", "stages.prepare", name, "--manifest", f"data/manifest/{name}", *options]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
 
     return run
@@ -66,11 +85,35 @@ def test_a_folder_becomes_a_manifest_the_same_each_time(prepare: Prepare, folder
     assert (result.returncode, result.stderr) == (0, "")
     assert "mine: 1x16x16 3 train, 0 validation, 0 test" in result.stdout
     assert "mine: 3 rows of 3 items, 0 left out" in result.stdout
-    assert [row.caption for row in manifest.read(written)] == ["picture 0", "picture 1", "picture 2"]
+    assert [row.captions for row in manifest.read(written)] == [("picture 0",), ("picture 1",), ("picture 2",)]
     before = {path.name: path.read_bytes() for path in written.iterdir()}
     assert prepare(FOLDER | {"path": str(folder)}).returncode == 0  # an absolute path
     assert {path.name: path.read_bytes() for path in written.iterdir()} == before
     assert [path.name for path in written.parent.iterdir()] == ["mine"]
+
+
+def test_one_process_and_many_new_and_known_write_the_same(prepare: Prepare, folder: Path, tmp_path: Path):
+    (folder / "2.png").write_bytes(b"no picture")
+    source = FOLDER | {"max_rejected": 0.5}
+    written: list[dict[str, bytes]] = []
+    for options in (("--processes", "1"), ("--processes", "3"), ("--verify",)):
+        assert prepare(source, *options, "--sheets", "data/sheets/mine").returncode == 0
+        files = [file for kind in ("manifest", "sheets") for file in (tmp_path / "data" / kind / "mine").iterdir()]
+        written.append({file.name: file.read_bytes() for file in files})
+    assert written[0] == written[1] == written[2]
+    sheet = json.loads(written[0]["sheets.json"])
+    assert [row["locator"] for row in sorted(sheet["rows"], key=lambda row: row["locator"])] == ["0.png", "1.png"]
+    assert (tmp_path / ".work" / "probes" / "mine.sqlite").is_file()
+    result = prepare(source, "--processes", "0")
+    assert (result.returncode, "give 1 or more" in result.stderr) == (2, True)
+
+
+def test_captions_alone_become_rows_without_media(prepare: Prepare, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    split = {"seed": 0, "validation": 0.0, "test": 0.0}
+    result = prepare({"kind": "prompts", "path": "prompts.txt", "split": split}, "--sheets", "data/sheets/mine")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "mine: prompts 2 train, 0 validation, 0 test" in result.stdout
 
 
 def test_the_default_digits_fill_all_splits(prepare: Prepare, tmp_path: Path):
@@ -90,6 +133,33 @@ def test_what_is_left_out_is_printed_and_counted(prepare: Prepare, folder: Path,
     assert "1 left out" in result.stdout
     (left_out,) = manifest.read_rejected(tmp_path / "data" / "manifest" / "mine")
     assert (left_out.locator, left_out.reason) == ("2.png", "not_an_image")
+
+
+CAPTIONER = """
+import json, os, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(asked["id"], asked["medium"], file=open("asked.txt", "a"))
+    if asked["id"] == "2.png" and os.path.exists("dies"):
+        sys.exit("no memory left")
+    print(json.dumps({"id": asked["id"], "caption": "seen: " + asked["id"]}), flush=True)
+"""
+
+
+def test_a_captioner_fills_what_is_missing_and_goes_on_after_it_died(prepare: Prepare, folder: Path, tmp_path: Path):
+    (folder / "metadata.jsonl").write_text('{"file_name": "1.png", "text": "picture 1"}')
+
+    source = FOLDER | {"captioner": {"command": [sys.executable, "-c", CAPTIONER]}}
+    (tmp_path / "dies").touch()
+    refused(prepare(source), 2, "captioner `", "exit code 1")
+    assert (tmp_path / "asked.txt").read_text() == "0.png image\n2.png image\n"
+    assert not (tmp_path / "data").exists() or not list((tmp_path / "data" / "manifest").iterdir())
+    (tmp_path / "dies").unlink()
+    for _ in range(2):
+        assert prepare(source).returncode == 0
+        rows = manifest.read(tmp_path / "data" / "manifest" / "mine")
+        assert [row.captions for row in rows] == [("seen: 0.png",), ("picture 1",), ("seen: 2.png",)]
+    assert (tmp_path / "asked.txt").read_text().split()[::2] == ["0.png", "2.png", "2.png"]
 
 
 def test_a_refusal_leaves_the_manifest_of_before(prepare: Prepare, folder: Path, tmp_path: Path):

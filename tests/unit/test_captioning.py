@@ -208,7 +208,8 @@ def _runs(process):
 
 
 def test_a_program_that_is_not_there_is_named(root, tmp_path):
-    refused(entries(root), CommandCaptioner(command=("no-such-captioner", "-x")), tmp_path, "no-such-captioner -x")
+    params = CommandCaptioner(command=("no-such-captioner", "two\nlines", "x" * 300))
+    assert "\n" not in refused(entries(root), params, tmp_path, "captioner `no-such-captioner 'two lines' xxx")
 
 
 def test_an_empty_caption_leaves_the_item_without_and_is_asked_again(root, tmp_path):
