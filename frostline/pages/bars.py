@@ -6,6 +6,7 @@ together, 1, 2 and 5 times powers of ten where they do not, or one bin per value
 
 import bisect
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,11 +80,22 @@ def _groups(values: Mapping[str, Sequence[float]]) -> list[tuple[str, int, list[
 
 
 def _edges(low: float, high: float) -> list[float]:
+    """Round edges around a range, about a dozen bins or more."""
     if low > 0 and high / low >= FAR:
-        return axes.log_ticks(low, high)
+        return _log_edges(low, high)
     ticks = axes.linear_ticks(low, high)
     step = (ticks[1] - ticks[0]) / 2  # twice as fine as ticks are
-    return [ticks[0] + place * step for place in range(2 * len(ticks) - 1)]
+    first, last = math.floor(low / step + 1e-9), math.floor(high / step + 1e-9) + 1
+    return [place * step for place in range(first, last + 1)]
+
+
+def _log_edges(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if high / low < 1000 else (1.0, 2.0, 5.0)
+    marks = [factor * 10.0**decade for decade in decades for factor in factors]
+    first = max(place for place, mark in enumerate(marks) if mark <= low)
+    last = next(place for place, mark in enumerate(marks) if mark > high)
+    return marks[first : last + 1]
 
 
 def _counts(values: Iterable[float], marks: Sequence[float], *, single: bool) -> tuple[int, ...]:
@@ -139,7 +151,7 @@ def _bars(shown: Histogram, y: axes.Axis) -> list[str]:
                 top, bottom = y.place(floors[place] + count), y.place(floors[place])
                 inside += (
                     f'<rect x="{units(LEFT + place * width + GAP / 2)}" y="{units(top)}" width="{units(width - GAP)}" '
-                    f'height="{units(bottom - top)}"><title>{_words(shown, layer, place)}</title></rect>'
+                    f'height="{units(max(bottom - top, 1.0))}"><title>{_words(shown, layer, place)}</title></rect>'
                 )
                 floors[place] += count
         parts.append(f'<g class="c{layer.colour}">{inside}</g>')

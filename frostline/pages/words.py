@@ -36,12 +36,14 @@ def of_seconds(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def things(count: int, thing: str) -> str:
-    """1 row, 12,579 rows."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+def things(count: int, one: str, several: str = "") -> str:
+    """1 row, 12,579 rows; `several` where it is not one with an s."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def share(part: float, whole: float) -> str:
     """How much of a whole: 12 %, <0.1 %."""
     percent = 100 * part / whole
-    return "<0.1 %" if 0 < percent < 0.1 else f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"

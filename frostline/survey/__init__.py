@@ -49,7 +49,7 @@ class Page:
     title: str
     summary: list[str]
     missing: list[str]
-    findings: list[Finding]
+    findings: list[findings.Group]
     cards: list[Card]
     counts: list[Counts]
     media: Spread
@@ -77,7 +77,7 @@ def compose(found: Survey) -> Page:
         title="What the models will be trained on",
         summary=[_summary(sources)],
         missing=[],
-        findings=found.findings,
+        findings=findings.groups(found.findings),
         cards=counts.cards(sources),
         counts=[counts.by_source(sources), counts.by_bucket(sources)],
         media=distributions.of_media(sources),

@@ -13,7 +13,9 @@ from frostline.survey.material import Source
 from frostline.survey.sheets import Picture
 
 CELLS = 24  # of a bucket, at most
-SHOWN_CAPTIONS = 3
+FIRST = 8  # of them that are seen at once; half as many of clips
+CAPTIONS = 5  # of a row, at most
+LONG = 160  # characters from which a caption is shortened
 COARSE = 100  # pixels of a tile's longer side, below which it is drawn with hard edges
 
 
@@ -37,7 +39,8 @@ class Cell(NamedTuple):
     shown: Shown
     facts: str
     badges: list[str]
-    captions: list[str]
+    caption: str  # the first, shortened
+    captions: list[str]  # what it does not say: all of it, and the others
 
 
 class ContactSheet(NamedTuple):
@@ -47,7 +50,8 @@ class ContactSheet(NamedTuple):
     title: str
     note: str
     wide: bool  # cells of several tiles
-    cells: list[Cell]
+    first: list[Cell]
+    rest: list[Cell]
 
 
 def sheets(sources: Sequence[Source]) -> list[ContactSheet]:
@@ -69,16 +73,18 @@ def _sheet(bucket: Bucket, by_source: dict[str, list[Cell]], total: int) -> Cont
     cells = [cell for cell in in_turn if cell is not None][:CELLS]
     note = f"{len(cells)} of {words.things(total, 'row')}. What is taken is framed, what is cut away is darkened."
     wide = any(len(cell.shown.crops) > 1 for cell in cells)
-    return ContactSheet(words.name(bucket), words.of_bucket(bucket).capitalize(), note, wide, cells)
+    first = FIRST // 2 if wide else FIRST
+    title = words.of_bucket(bucket).capitalize()
+    return ContactSheet(words.name(bucket), title, note, wide, cells[:first], cells[first:])
 
 
 def _cell(row: Row, picture: Picture) -> Cell:
-    captions = list(row.captions[:SHOWN_CAPTIONS])
-    if len(row.captions) > SHOWN_CAPTIONS:
-        captions.append(f"… and {len(row.captions) - SHOWN_CAPTIONS} more")
-    return Cell(
-        row.source, row.split, row.locator, shown(picture, row), _facts(row), _badges(row), captions or ["no caption"]
-    )
+    first, *others = row.captions or ("no caption",)
+    told = [first, *others] if len(first) > LONG else others
+    if len(told) > CAPTIONS:
+        told = [*told[:CAPTIONS], f"… and {len(told) - CAPTIONS} more"]
+    short = f"{first[:LONG]}…" if len(first) > LONG else first
+    return Cell(row.source, row.split, row.locator, shown(picture, row), _facts(row), _badges(row), short, told)
 
 
 def shown(picture: Picture, row: Row | None) -> Shown:

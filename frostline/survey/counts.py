@@ -10,6 +10,14 @@ from frostline.pages.parts import Card, Fact
 from frostline.survey import distributions, material
 from frostline.survey.material import Source
 
+# medium of a row: (one, several)
+CALLED = {
+    "image": ("image", "images"),
+    "clip": ("clip", "clips"),
+    "frames": ("folder of frames", "folders of frames"),
+    "drawn": ("drawing", "drawings"),
+}
+
 
 class Part(NamedTuple):
     """A stretch of a bar."""
@@ -42,14 +50,14 @@ def by_source(sources: Sequence[Source]) -> Counts:
     return Counts(
         "By source",
         "Media are files, folders of frames or drawings; rows are what is cut from them and trained on.",
-        ["source", "items", "media", *SPLITS, "rows", "left out"],
+        ["source", "rows", *SPLITS, "items", "media", "left out"],
         [_source(source, bars.colour(n, len(sources)), most) for n, source in enumerate(sources)],
     )
 
 
 def _source(source: Source, colour: int, most: int) -> Count:
     rows = source.everything
-    numbers = [len({row.item for row in rows}), len(source.media), *_splits(rows), len(rows), len(source.rejected)]
+    numbers = [len(rows), *_splits(rows), len({row.item for row in rows}), len(source.media), len(source.rejected)]
     return Count(source.name, [f"{number:,}" for number in numbers], bar([(source.name, colour, len(rows))], most))
 
 
@@ -61,11 +69,11 @@ def by_bucket(sources: Sequence[Source]) -> Counts:
     lines: list[Count] = []
     for bucket, by_source in found.items():
         rows = [row for group in by_source.values() for row in group]
-        numbers = [len({(row.source, row.item) for row in rows}), *_splits(rows), len(rows)]
+        numbers = [len(rows), *_splits(rows), len({(row.source, row.item) for row in rows})]
         stretches = [(name, colours[name], len(group)) for name, group in by_source.items()]
         lines.append(Count(words.name(bucket), [f"{number:,}" for number in numbers], bar(stretches, most)))
     note = "A bucket is frames × height × width; rows of a bucket are trained on together."
-    return Counts("By bucket and split", note, ["bucket", "items", *SPLITS, "rows"], lines)
+    return Counts("By bucket and split", note, ["bucket", "rows", *SPLITS, "items"], lines)
 
 
 def _splits(rows: Iterable[Row]) -> list[int]:
@@ -101,11 +109,7 @@ def _card(source: Source) -> Card:
 def _kinds(source: Source) -> str:
     """What media there are: 1,200 images; 300 clips."""
     counts = Counter(row.medium for row in source.media)
-    called = {"image": "image", "clip": "clip", "frames": "folder of frames", "drawn": "drawing"}
-    media = [_plural(counts[medium], called[medium]) for medium in sorted(counts)]
-    prompts = [words.things(len(source.prompts), "caption without media")] if source.prompts else []
-    return "; ".join([*media, *prompts]) or "nothing"
-
-
-def _plural(count: int, thing: str) -> str:
-    return f"{count:,} folders of frames" if thing == "folder of frames" and count != 1 else words.things(count, thing)
+    found = [words.things(counts[medium], *CALLED[medium]) for medium in sorted(counts)]
+    if source.prompts:
+        found.append(words.things(len(source.prompts), "caption without media", "captions without media"))
+    return "; ".join(found) or "nothing"

@@ -79,9 +79,9 @@ OF_ROWS = (
 )
 # histogram of a sheet: (title, note, unit)
 MEASURED = {
-    "motion": ("Motion", "Mean change between neighbouring frames; clips near 0 stand still.", "motion"),
-    "sharpness": ("Sharpness", "Deviation of the Laplacian; what lies near 0 is blurred or flat.", "sharpness"),
-    "brightness": ("Brightness", "Of the brightest parts; what lies near 0 is black.", "brightness"),
+    "motion": ("Motion", "Mean change from frame to frame; what lies near 0 stands still.", "grey levels"),
+    "sharpness": ("Sharpness", "Deviation of the Laplacian; what lies near 0 is blurred or flat.", "grey levels"),
+    "brightness": ("Brightness", "Of the brightest part; what lies near 0 is black.", "grey levels of 255"),
 }
 
 
@@ -90,7 +90,7 @@ def of_media(sources: Sequence[Source]) -> Spread:
     found = [(asked, {one.name: _values(asked, one.media) for one in sources}) for asked in OF_MEDIA]
     found += [(asked, {one.name: _values(asked, one.rows) for one in sources}) for asked in OF_ROWS]
     for name, (title, note, x) in MEASURED.items():
-        by_source = {one.name: _repeated(one.sheet.histograms[name]) for one in sources if name in one.sheet.histograms}
+        by_source = {one.name: _measured(one, name) for one in sources}
         found.append((_Asked(title, note, x, lambda _: None), by_source))
     return _spread(found)
 
@@ -112,8 +112,11 @@ def _values(asked: _Asked, rows: Iterable[Row]) -> list[float]:
     return [value for value in map(asked.value, rows) if value is not None]
 
 
-def _repeated(histogram: Sequence[tuple[float, int]]) -> list[float]:
-    return [value for value, count in histogram for _ in range(count)]
+def _measured(source: Source, name: str) -> list[float]:
+    """The values of a sheet's histogram, if there is one of that name: what is drawn was never measured."""
+    if name not in source.sheet.histograms:
+        return []
+    return [value for value, count in source.sheet.histograms[name] for _ in range(count)]
 
 
 def _spread(found: Iterable[tuple[_Asked, dict[str, list[float]]]]) -> Spread:

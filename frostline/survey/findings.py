@@ -12,7 +12,7 @@ from frostline.manifest import SPLITS, Row
 from frostline.pages import words
 from frostline.survey import distributions, material
 from frostline.survey.captions import Captions
-from frostline.survey.forecast import Forecast
+from frostline.survey.forecast import Forecast, RunCost
 from frostline.survey.material import Source
 
 ENLARGED = 1.05  # pixels of the bucket per pixel of the source, from which a row counts as blown up
@@ -25,15 +25,42 @@ LEFT_OUT = 0.1  # share of a source's media
 SAME_CAPTION = 0.05  # share of a source's rows that may have one caption
 SEEN = 100  # times a training may show one row
 NAMED = 3  # examples in a sentence
+# measure: (subject and reason it is left out for, level below which it counts, what it does, the filter)
+MEASURED = {
+    "motion": ("static", 0.1, "change by less than {} grey levels a frame", "minimum_motion"),
+    "brightness": ("black", 24.0, "have no part brighter than {} grey levels of 255", "minimum_brightness"),
+    "sharpness": ("blurred", 1.0, "have a sharpness below {} grey levels", "minimum_sharpness"),
+}
+
+
+Weight = Literal["wrong", "look"]
 
 
 class Finding(NamedTuple):
     """One thing that stands out."""
 
-    weight: Literal["wrong", "look"]
+    weight: Weight
     subject: str  # one word
     text: str
     place: str  # the part of the page that shows it
+
+
+class Group(NamedTuple):
+    """Findings of one subject and weight."""
+
+    weight: Weight
+    subject: str
+    place: str
+    texts: list[str]
+
+
+def groups(found: Sequence[Finding]) -> list[Group]:
+    """Findings with their like, in the order of the first of each."""
+    by_kind: dict[tuple[Weight, str], Group] = {}
+    for one in found:
+        empty = Group(one.weight, one.subject, one.place, [])
+        by_kind.setdefault((one.weight, one.subject), empty).texts.append(one.text)
+    return list(by_kind.values())
 
 
 def findings(sources: Sequence[Source], captions: Captions, costs: Forecast) -> list[Finding]:
@@ -60,6 +87,21 @@ def _static(source: Source) -> Iterator[Finding]:
 def _repeats(row: Row) -> float:
     """Share of a clip's frames that show the frame before them."""
     return sum(a == b for a, b in zip(row.shown, row.shown[1:], strict=False)) / (len(row.shown) - 1)
+
+
+def _measured(source: Source) -> Iterator[Finding]:
+    """Media that are still, dark or blurred and were not left out for it."""
+    measured = [name for name in MEASURED if name in source.sheet.histograms]  # nobody measures drawings
+    for name in measured:
+        subject, level, what, remedy = MEASURED[name]
+        histogram = source.sheet.histograms[name]
+        below = sum(count for value, count in histogram if value < level)
+        kept = below - sum(entry.reason == subject for entry in source.rejected)
+        if kept > 0:
+            total = sum(count for _, count in histogram)
+            said = f"{kept:,} of {words.things(total, 'medium', 'media')} of {source.name}"
+            text = f"{said} {what.format(f'{level:g}')}; look at them, and set filters.{remedy}."
+            yield Finding("look", subject, text, "distributions")
 
 
 def _tiny(source: Source) -> Iterator[Finding]:
@@ -115,7 +157,14 @@ def _one_item(source: Source) -> Iterator[Finding]:
             )
 
 
-OF_SOURCE: tuple[Callable[[Source], Iterator[Finding]], ...] = (_static, _tiny, _cropped, _one_item, _left_out)
+OF_SOURCE: tuple[Callable[[Source], Iterator[Finding]], ...] = (
+    _static,
+    _measured,
+    _tiny,
+    _cropped,
+    _one_item,
+    _left_out,
+)
 
 
 def _leaks(sources: Sequence[Source]) -> Iterator[Finding]:
@@ -131,7 +180,7 @@ def _leaks(sources: Sequence[Source]) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             "leak",
-            f"{words.things(len(leaking), 'medium').replace('mediums', 'media')} in train and, with the same bytes, in "
+            f"{words.things(len(leaking), 'medium', 'media')} in train and, with the same bytes, in "
             f"a held-out split ({_names(leaking)}): what is measured there is memory. Take one copy out.",
             "counts",
         )
@@ -169,26 +218,16 @@ def _uneven(sources: Sequence[Source]) -> Iterator[Finding]:
             text = f"{have.format(_list(without))} no row in {split}."
             yield Finding("wrong" if split == "train" else "look", "splits", text, "counts")
     total = sum(map(len, found.values()))
-    for name, rows in found.items():
-        if len(rows) < SMALL * total:
-            text = f"Bucket {name} has {words.things(len(rows), 'row')}, {words.share(len(rows), total)} of all."
-            yield Finding("look", "uneven", text, "counts")
+    small = [f"{name} ({words.things(len(rows), 'row')})" for name, rows in found.items() if len(rows) < SMALL * total]
+    if small:
+        yield Finding("look", "uneven", f"Less than {SMALL:.0%} of all rows lie in {_list(small)}.", "counts")
 
 
 def _same_captions(sources: Sequence[Source], captions: Captions) -> Iterator[Finding]:
-    for source in sources:
-        counts = Counter(caption for row in source.everything for caption in set(row.captions))
-        often = [caption for caption, n in counts.items() if n > max(1, SAME_CAPTION * len(source.everything))]
-        if often:
-            first = min(often, key=lambda caption: (-counts[caption], caption))
-            more = f", and {len(often) - 1} more like it" if len(often) > 1 else ""
-            yield Finding(
-                "look",
-                "captions",
-                f"{words.share(counts[first], len(source.everything))} of the rows of {source.name} share the caption "
-                f"“{_short(first)}”{more}: a caption that says what is seen teaches more.",
-                "captions",
-            )
+    shared = [said for source in sources for said in _shared(source)]
+    if shared:
+        text = f"Many rows share one caption: {_list(shared)}. A caption that says what is seen teaches more."
+        yield Finding("look", "captions", text, "captions")
     blank = sum(1 for source in sources for row in source.everything if not any(map(str.strip, row.captions)))
     if blank:
         text = f"{words.things(blank, 'row')} without a caption; set a captioner, or filters.caption_characters."
@@ -198,37 +237,49 @@ def _same_captions(sources: Sequence[Source], captions: Captions) -> Iterator[Fi
         yield Finding("wrong", "captions", text, "captions")
 
 
+def _shared(source: Source) -> Iterator[str]:
+    """The caption that most rows of a source share, where they are many."""
+    counts = Counter(caption for row in source.everything for caption in set(row.captions))
+    if counts:
+        first = min(counts, key=lambda caption: (-counts[caption], caption))
+        if counts[first] > max(1, SAME_CAPTION * len(source.everything)):
+            yield f"“{_short(first)}” {words.share(counts[first], len(source.everything))} of {source.name}"
+
+
 def _cut_captions(costs: Forecast) -> Iterator[Finding]:
-    for text in costs.texts:
-        if text.cut:
-            yield Finding(
-                "look",
-                "captions",
-                f"{words.share(text.cut, 1)} of the captions of {text.source} have more than the "
-                f"{costs.space.text_length} tokens that a transformer sees; the rest of each is cut off.",
-                "captions",
-            )
+    cut = [f"{words.share(text.cut, 1)} of {text.source}" for text in costs.texts if text.cut]
+    if cut:
+        limit = f"the {costs.space.text_length} tokens that a transformer sees"
+        text = f"Captions longer than {limit}: {_list(cut)}. What is longer is cut off."
+        yield Finding("look", "captions", text, "captions")
 
 
 def _trainings(costs: Forecast, sources: Sequence[Source]) -> Iterator[Finding]:
+    runs: dict[str, list[RunCost]] = {}
     for run in costs.runs:
-        if not run.rows:
-            text = f"{run.run} trains on bucket {run.bucket}, which has no training row."
-            yield Finding("wrong", "trainings", text, "costs")
-        elif run.rows < run.batch:
-            text = f"{run.run} asks for {run.batch} rows of bucket {run.bucket} a step; there are {run.rows:,}."
-            yield Finding("wrong", "trainings", text, "costs")
-        elif run.seen > SEEN:
-            text = f"{run.run} shows each row of bucket {run.bucket} {run.seen:,.0f} times: few rows for so many steps."
-            yield Finding("look", "trainings", text, "costs")
-        if not run.whole:
-            text = f"Bucket {run.bucket} does not divide into the patches of {run.run}."
-            yield Finding("wrong", "trainings", text, "costs")
+        runs.setdefault(run.run, []).append(run)
+    for name, of_run in runs.items():
+        yield from (Finding(weight, "trainings", f"{name} {text}", "costs") for weight, text in _training(of_run))
     used = {run.bucket for run in costs.runs}
     idle = [name for name in map(words.name, material.buckets(sources)) if name not in used]
     if costs.runs and idle:
         text = f"No training in params uses {_list(idle)}: {'it is' if len(idle) == 1 else 'they are'} cached in vain."
         yield Finding("look", "trainings", text, "costs")
+
+
+def _training(runs: Sequence[RunCost]) -> Iterator[tuple[Weight, str]]:
+    """What is wrong with the buckets of one training, as the rest of a sentence that begins with its name."""
+    absent = [run.bucket for run in runs if not run.rows]
+    if absent:
+        yield "wrong", f"trains on {_list(absent)}, of which there is no training row."
+    for run in runs:
+        if 0 < run.rows < run.batch:
+            yield "wrong", f"asks for {run.batch} rows of bucket {run.bucket} a step; there are {run.rows:,}."
+        elif run.seen > SEEN:
+            yield "look", f"shows each row of bucket {run.bucket} {run.seen:,.0f} times: few rows for so many steps."
+    ragged = [run.bucket for run in runs if not run.whole]
+    if ragged:
+        yield "wrong", f"has patches into which {_list(ragged)} cannot be divided."
 
 
 def _of(part: Sequence[Row], whole: Sequence[Row], thing: str) -> str:
@@ -250,4 +301,6 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _short(text: str, most: int = 80) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """A foreign text for a sentence, on one line."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"

@@ -37,13 +37,13 @@ def by_reason(sources: Sequence[Source]) -> Counts:
     ordered = sorted(total, key=lambda reason: (-total[reason], reason))
     most = max(total.values(), default=0)
     lines = [_line(reason, sources, by_source, most) for reason in ordered]
-    return Counts("", "", ["reason", *(source.name for source in sources), "all"], lines)
+    return Counts("", "", ["reason", "all", *(source.name for source in sources)], lines)
 
 
 def _line(reason: str, sources: Sequence[Source], by_source: Sequence[Counter[str]], most: int) -> Count:
     found = [counter[reason] for counter in by_source]
     stretches = [(one.name, bars.colour(n, len(sources)), found[n]) for n, one in enumerate(sources)]
-    return Count(_words(reason), [f"{number:,}" for number in (*found, sum(found))], counts.bar(stretches, most))
+    return Count(_words(reason), [f"{number:,}" for number in (sum(found), *found)], counts.bar(stretches, most))
 
 
 def reasons(sources: Sequence[Source]) -> list[Reason]:
