@@ -86,6 +86,8 @@ SEEKING = {
     "open, hevc": ("mp4", "libx265", {"x265-params": "keyint=12:bframes=3:open-gop=1:log-level=0:pools=1"}, {}),
     "matroska": ("matroska", "libx264", GOP, {}),
     "matroska without an index": ("matroska", "libx264", GOP, {"live": "1"}),
+    "matroska, mpeg2": ("matroska", "mpeg2video", {"g": "12", "bf": "2"}, {}),
+    "matroska, mpeg4": ("matroska", "mpeg4", {"g": "12", "bf": "2"}, {}),
     "webm": ("webm", "libvpx-vp9", {"g": "12", "deadline": "realtime", "cpu-used": "8"}, {}),
     "avi": ("avi", "mpeg4", {"g": "12"}, {}),
     "avi, b-frames": ("avi", "mpeg4", {"g": "12", "bf": "2"}, {}),
