@@ -22,7 +22,7 @@ SMALL = 0.01  # share of all rows below which a bucket is hardly trained
 FEW_ITEMS = 20  # below it, one item is always a large share of the rows
 LARGE_ITEM = 0.1  # share of a source's rows that one item may have
 LEFT_OUT = 0.1  # share of a source's media
-SAME_CAPTION = 0.05  # share of a source's rows that may have one caption
+SAME_CAPTION = 0.1  # share of a source's rows that may have one caption
 SEEN = 100  # times a training may show one row
 NAMED = 3  # examples in a sentence
 # measure: (subject and reason it is left out for, level below which it counts, what it does, the filter)
@@ -130,15 +130,16 @@ def _cropped(source: Source) -> Iterator[Finding]:
 
 
 def _left_out(source: Source) -> Iterator[Finding]:
-    everything = len({row.locator for row in source.everything}) + len(source.rejected)
-    if len(source.rejected) > LEFT_OUT * everything:
+    gone = {entry.locator for entry in source.rejected}
+    everything = len(gone | {row.locator for row in source.everything})
+    if len(gone) > LEFT_OUT * everything:
         reasons = Counter(entry.reason for entry in source.rejected)
         often = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:NAMED]
         said = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in often)
         yield Finding(
             "look",
             "left out",
-            f"{words.share(len(source.rejected), everything)} of {source.name} was left out: {said}.",
+            f"{words.share(len(gone), everything)} of {source.name} was left out: {said}.",
             "left-out",
         )
 
