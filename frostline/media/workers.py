@@ -1,12 +1,12 @@
 """Processes that look at media: a file that brings its decoder down costs itself alone.
 
-A task is the digest of a medium's bytes, or a probe. Each worker has a line of its own to the parent and answers its
-tasks in their order; so when a worker dies, the first task that it did not answer is the one that killed it.
+A task is the digest of a medium's bytes, or a probe; its outcome is that digest, or a line of keeping.py. Tasks go to
+a worker in small groups and come back together. When a worker dies, what it had not answered is given out again, each
+task by itself: the one that kills a worker then is left out as crashed.
 With no processes at all tasks are done where they are asked for.
 """
 
 import collections
-import functools
 import multiprocessing
 import signal
 from collections.abc import Sequence
@@ -16,13 +16,18 @@ from typing import Any, Literal
 
 from frostline import digests, workspace
 from frostline.errors import FrostlineError, Refused
-from frostline.media import kinds
+from frostline.media import keeping, kinds
+from frostline.media.keeping import Failure
 from frostline.media.kinds import Medium, Unusable
-from frostline.media.probing import Limits, Probe, probe
+from frostline.media.probing import Limits, probe
 from frostline.media.scenes import Scenes
 from frostline.storage import Blob
 
-AHEAD = 2  # tasks given to a worker at once: one to do, one to go on with
+TOGETHER = 8  # tasks in a group
+BYTES_TOGETHER = 1 << 20
+AHEAD = 2  # groups given to a worker at once: one to do, one to go on with
+
+Plain = tuple[str, tuple[tuple[str, int, int, str], ...], Medium | None]  # a task on the line
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +39,23 @@ class Task:
     medium: Medium | None
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A medium that cannot be taken."""
-
-    reason: str
-    message: str
-    content: str | None  # digest of its bytes, where they say so themselves and would again
-
-
-Outcome = str | Probe | Failure  # a digest, a probe
-
-
 def content(blobs: Sequence[Blob], medium: Medium | None) -> str:
     """The digest of a medium's bytes, as a probe has it."""
     found = [_digest(blob) for blob in blobs]
     return digests.of_json(found) if medium == "frames" or len(found) != 1 else found[0]
 
 
-def do(task: Task, limits: Limits, scenes: Scenes | None) -> Outcome:
+def do(task: Task, limits: Limits, scenes: Scenes | None) -> str:
     """Do a task here."""
+    where = keeping.place(task.blobs, task.medium)
     try:
         if task.wanted == "content":
             return content(task.blobs, task.medium)
-        return probe(task.blobs, task.medium, limits, scenes)
+        return keeping.text(probe(task.blobs, task.medium, limits, scenes), where)
     except Unusable as error:
-        return Failure(error.reason, str(error), _content_of_unusable(task))
+        return keeping.text(Failure(error.reason, str(error), _content_of_unusable(task)), where)
     except MemoryError:
-        return Failure("crashed", "there is not enough memory to decode it", None)
+        return keeping.text(Failure("crashed", f"{where}: there is not enough memory to decode it", None), where)
 
 
 class Workers:
@@ -70,27 +64,28 @@ class Workers:
     def __init__(self, processes: int, limits: Limits, scenes: Scenes | None) -> None:
         self._most, self._limits, self._scenes = processes, limits, scenes
         self._waiting: collections.deque[tuple[int, Task]] = collections.deque()
+        self._suspects: collections.deque[tuple[int, Task]] = collections.deque()
         self._workers: list[_Worker] = []
 
     @property
     def busy(self) -> bool:
         """Is any task not answered?"""
-        return bool(self._waiting) or any(worker.given for worker in self._workers)
+        return bool(self._waiting or self._suspects) or any(worker.given for worker in self._workers)
 
     def give(self, number: int, task: Task) -> None:
         """Ask for a task; its outcome comes under this number."""
         self._waiting.append((number, task))
-        if self._most:
+        if self._most and len(self._waiting) >= TOGETHER:
             self._hand_out()
 
-    def outcomes(self) -> list[tuple[int, Outcome]]:
-        """What has been answered, waiting for one task at least; raises what a task raised."""
+    def outcomes(self) -> list[tuple[int, str]]:
+        """What has been answered, waiting for something at least; raises what a task raised."""
         if self._most == 0:
             number, task = self._waiting.popleft()
             return [(number, do(task, self._limits, self._scenes))]
         self._hand_out()
         lines: dict[Any, _Worker] = {worker.line: worker for worker in self._workers if worker.given}
-        found: list[tuple[int, Outcome]] = []
+        found: list[tuple[int, str]] = []
         for line in connection.wait(list(lines)):
             found += self._answers(lines[line])
         self._hand_out()
@@ -105,17 +100,26 @@ class Workers:
         self._workers.clear()
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to those with least to do; start a worker where all have something."""
-        while self._waiting:
+        """Give groups to those with least to do; start a worker where all have something."""
+        while self._waiting or self._suspects:
             worker = min(self._workers, key=lambda worker: len(worker.given), default=None)
             if (worker is None or worker.given) and len(self._workers) < self._most:
                 worker = _Worker(self._limits, self._scenes)
                 self._workers.append(worker)
-            if worker is None or len(worker.given) >= AHEAD:
+            if worker is None or len(worker.given) >= AHEAD or (self._suspects and worker.given):
                 return
-            worker.give(*self._waiting.popleft())
+            worker.give([self._suspects.popleft()] if self._suspects else self._group())
 
-    def _answers(self, worker: "_Worker") -> list[tuple[int, Outcome]]:
+    def _group(self) -> list[tuple[int, Task]]:
+        group, size = [self._waiting.popleft()], 0
+        while self._waiting and len(group) < TOGETHER:
+            size += sum(blob.size for blob in group[-1][1].blobs)
+            if size > BYTES_TOGETHER:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def _answers(self, worker: "_Worker") -> list[tuple[int, str]]:
         try:
             return worker.answers()
         except (EOFError, ConnectionError):
@@ -123,13 +127,15 @@ class Workers:
             how = worker.end()
             if not worker.ready:
                 raise Refused(f"a process that decodes media ended before its first task ({how}); run again") from None
-            (number, _), *others = worker.given
-            self._waiting.extendleft(reversed(others))
-            return [(number, Failure("crashed", f"decoding it ended the process ({how})", None))]
+            unanswered = [each for group in worker.given for each in group]
+            if len(unanswered) > 1:
+                self._suspects.extend(unanswered)
+                return []
+            return [(number, _crash(task, how)) for number, task in unanswered]
 
 
 class _Worker:
-    """One process, and the tasks it has not answered, in their order."""
+    """One process, and the groups of tasks it has not answered, in their order."""
 
     def __init__(self, limits: Limits, scenes: Scenes | None) -> None:
         context = multiprocessing.get_context("spawn")
@@ -137,17 +143,18 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs, limits, scenes), daemon=True)
         self._process.start()
         theirs.close()
-        self.given: collections.deque[tuple[int, Task]] = collections.deque()
+        self.given: collections.deque[list[tuple[int, Task]]] = collections.deque()
         self.ready = False
 
-    def give(self, number: int, task: Task) -> None:
-        self.given.append((number, task))
+    def give(self, group: list[tuple[int, Task]]) -> None:
+        """Send a group once the process is ready."""
+        self.given.append(group)
         if self.ready:
-            self._send(task)
+            self._send(group)
 
-    def answers(self) -> list[tuple[int, Outcome]]:
-        """What has come: first a word that it is ready, then an outcome for each task."""
-        found: list[tuple[int, Outcome]] = []
+    def answers(self) -> list[tuple[int, str]]:
+        """What has come: first a word that it is ready, then outcomes, group by group."""
+        found: list[tuple[int, str]] = []
         while self.line.poll():
             try:
                 said = self.line.recv()
@@ -157,12 +164,13 @@ class _Worker:
                 raise
             if not self.ready:
                 self.ready = True
-                for _, task in self.given:
-                    self._send(task)
+                for group in self.given:
+                    self._send(group)
             elif isinstance(said, BaseException):
                 raise said
             else:
-                found.append((self.given.popleft()[0], said))
+                numbers = [number for number, _ in self.given.popleft()]
+                found += zip(numbers, said, strict=True)
         return found
 
     def end(self) -> str:
@@ -175,30 +183,44 @@ class _Worker:
         code = self._process.exitcode or 0
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    def _send(self, task: Task) -> None:
+    def _send(self, group: list[tuple[int, Task]]) -> None:
         try:
-            self.line.send(task)
+            self.line.send([_plain(task) for _, task in group])
         except ConnectionError:  # it has died: reading from it says so too
             return
 
 
 def _serve(line: "connection.Connection", limits: Limits, scenes: Scenes | None) -> None:
-    """Answer tasks until the line is closed."""
+    """Answer groups of tasks until the line is closed."""
     workspace.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line.send("ready")
-    act = functools.partial(do, limits=limits, scenes=scenes)
     while True:
         try:
-            task = line.recv()
+            group: list[Plain] = line.recv()
         except EOFError:
             return
         try:
-            outcome = act(task)
+            outcomes = [do(_task(plain), limits, scenes) for plain in group]
         except FrostlineError as error:
             line.send(error)
             return
-        line.send(outcome)
+        line.send(outcomes)
+
+
+def _plain(task: Task) -> Plain:
+    blobs = tuple((blob.path, blob.offset, blob.size, blob.stamp) for blob in task.blobs)
+    return task.wanted, blobs, task.medium
+
+
+def _task(plain: Plain) -> Task:
+    wanted, blobs, medium = plain
+    return Task("probe" if wanted == "probe" else "content", tuple(Blob(*blob) for blob in blobs), medium)
+
+
+def _crash(task: Task, how: str) -> str:
+    where = keeping.place(task.blobs, task.medium)
+    return keeping.text(Failure("crashed", f"{where}: decoding it ended the process ({how})", None), where)
 
 
 def _digest(blob: Blob) -> str:

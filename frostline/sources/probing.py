@@ -11,7 +11,6 @@ processes has any influence on what is found.
 import collections
 import contextlib
 import dataclasses
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from pathlib import Path
 
 from frostline import digests
 from frostline.manifest import Rejected
-from frostline.media import Extent, Limits, Measures, Probe, Scenes
-from frostline.media.workers import Failure, Outcome, Task, Workers
+from frostline.media import Limits, Probe, Scenes, keeping
+from frostline.media.keeping import Failure, Found
+from frostline.media.workers import Task, Workers
 from frostline.params import AnyMediaParams
 from frostline.sources import listing
 from frostline.sources.entries import Entry
@@ -28,7 +28,6 @@ from frostline.sources.entries import Entry
 REVISION = 1  # raise when a probe of the same bytes changes
 AHEAD = 1024  # entries under way at once: one that takes long does not hold up the others
 EVERY = 512  # outcomes are written at once
-SELF = "\0"  # stands for the medium's path in messages that are kept
 TABLES = """
 create table if not exists files (
     locator text primary key, medium text not null, stamp text not null, content text not null) without rowid;
@@ -40,8 +39,6 @@ KNOWN = """
 select files.locator, files.medium, files.stamp, files.content, probes.value from files left join probes
 on probes.content = files.content and probes.medium = files.medium and probes.settings = ? order by files.locator
 """
-
-Found = Probe | Failure
 
 
 @dataclass(slots=True)
@@ -105,27 +102,27 @@ class _Scan:
         asked = _Asked(entry, stamp, (known.content, known.value) if known and same else ("", None))
         untouched = known is not None and same and known.stamp == stamp != ""
         if untouched and known.value is not None and not self._verify:
-            asked.found = _read(known.value, known.content, entry)
+            asked.found = _read(known.value, entry)
             return asked
         direct = self._all_new or (untouched and known.value is None and not self._verify)
         self._give(number, asked, "probe" if direct else "content")
         return asked
 
-    def _take(self, number: int, outcome: Outcome) -> None:
+    def _take(self, number: int, outcome: str) -> None:
         """A digest leads to what is known of such bytes, or to a probe; a probe is kept."""
         asked = self._asked.pop(number)
-        if isinstance(outcome, str):
+        if not outcome.startswith("["):
             content, value = asked.known
             value = value if content == outcome else self._store.value(outcome, asked.entry.medium)
             if value is None:
                 self._give(number, asked, "probe")
                 return
-            asked.found = _read(value, outcome, asked.entry)
+            asked.found = _read(value, asked.entry)
             self._store.keep(asked.entry, asked.stamp, outcome, None)
             return
-        asked.found = outcome
-        if outcome.content is not None:
-            self._store.keep(asked.entry, asked.stamp, outcome.content, _text(outcome, asked.entry))
+        asked.found = _read(outcome, asked.entry)
+        if asked.found.content is not None:
+            self._store.keep(asked.entry, asked.stamp, asked.found.content, outcome)
 
     def _give(self, number: int, asked: _Asked, wanted: str) -> None:
         self._asked[number] = asked
@@ -220,38 +217,8 @@ def stamp_of(entry: Entry) -> str:
     return digests.of_json(stamps) if all(stamps) else ""
 
 
-def _text(found: Found, entry: Entry) -> str:
-    """An outcome as it is kept: JSON."""
-    if isinstance(found, Failure):
-        return json.dumps([found.reason, found.message.replace(_place(entry), SELF)])
-    extent, shown = found.extent, found.measures
-    steps = [after - before for before, after in zip((0, *found.pts), found.pts, strict=False)]
-    size = [extent.width, extent.height, extent.frames, extent.fps]
-    seen = [shown.brightness, shown.sharpness, shown.motion, shown.hashes]
-    return json.dumps([found.medium, size, steps, found.time_base, found.cuts, seen], separators=(",", ":"))
-
-
-def _read(text: str, content: str, entry: Entry) -> Found:
-    values = json.loads(text)
-    if len(values) == 2:
-        reason, message = values
-        return Failure(reason, message.replace(SELF, _place(entry)), content)
-    medium, (width, height, frames, fps), steps, time_base, cuts, (brightness, sharpness, motion, hashes) = values
-    total = 0
-    return Probe(
-        medium=medium,
-        content=content,
-        extent=Extent(width=width, height=height, frames=frames, fps=fps),
-        pts=tuple([total := total + step for step in steps]),
-        time_base=tuple(time_base),
-        cuts=tuple(cuts),
-        measures=Measures(brightness=brightness, sharpness=sharpness, motion=motion, hashes=tuple(hashes)),
-    )
-
-
-def _place(entry: Entry) -> str:
-    """The path of its file, or of its folder of frames."""
-    return entry.blobs[0].path if entry.medium != "frames" else entry.blobs[0].path.rpartition("/")[0]
+def _read(line: str, entry: Entry) -> Found:
+    return keeping.read(line, keeping.place(entry.blobs, entry.medium))
 
 
 def _rejected(source: str, root: str, entry: Entry, why: Failure) -> Rejected:

@@ -205,7 +205,7 @@ def _some(rejected: Sequence[Rejected]) -> list[Rejected]:
 
 def _ends(frames: int) -> tuple[int, ...]:
     """First, middle and last of so many frames."""
-    return tuple(sorted({0, frames // 2, max(0, frames - 1)}))
+    return tuple(sorted({0, frames // 2, frames - 1})) if frames else ()
 
 
 def _rounded(value: float) -> float:
