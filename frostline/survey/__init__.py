@@ -18,7 +18,7 @@ from frostline.pages import words
 from frostline.pages.parts import Card, Fact, Table
 from frostline.params import Params
 from frostline.survey import captions as caption_counts
-from frostline.survey import contact, costs, counts, distributions, findings, forecast, left_out, material
+from frostline.survey import contact, costs, counts, distributions, findings, forecast, left_out, material, of_all
 from frostline.survey.captions import Captions
 from frostline.survey.contact import ContactSheet
 from frostline.survey.counts import Counts
@@ -67,7 +67,7 @@ def survey(sources: Sequence[Source], settings: Params, space: LatentSpace, toke
     """Count, measure and judge."""
     said = caption_counts.survey(sources)
     cost = forecast.forecast(sources, settings, space, tokens)
-    return Survey(sources=sources, captions=said, costs=cost, findings=findings.findings(sources, said, cost))
+    return Survey(sources=sources, captions=said, costs=cost, findings=of_all.look(sources, said, cost))
 
 
 def compose(found: Survey) -> Page:
