@@ -109,8 +109,8 @@ def _one_item(source: Source) -> Iterator[Finding]:
             yield Finding(
                 "look",
                 "uneven",
-                f"One item of {source.name}, {findings.short(name)}, gives {words.share(count, len(source.rows))} of its "
-                f"{len(source.rows):,} rows; a longer stride or fewer windows would even it out.",
+                f"One item of {source.name}, {findings.short(name)}, gives {words.share(count, len(source.rows))} of "
+                f"its {len(source.rows):,} rows; a longer stride or fewer windows would even it out.",
                 "counts",
             )
 
