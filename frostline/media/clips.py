@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from frostline.media import kinds, wholeness
 from frostline.media.kinds import Opened, Unusable
@@ -26,6 +27,8 @@ _HD_LINES = 720  # an untagged clip of at least so many lines has BT.709 colours
 _UNTAGGED = 2  # "unspecified" among the matrix coefficients of ITU-T H.273
 _FULL_RANGE = 2  # the color_range of luma from 0 to 255, not 16 to 235
 _LUMA_FIRST = frozenset({"yuv420p", "yuv422p", "yuv444p", "nv12"})  # 8 bits, a plane of luma
+_TO_FULL_RANGE = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+_ROWS_SEEN = 64  # of a frame, at least, for a thumbnail
 _STEPS_BACK = (0, 1, 4, 16)  # seconds before the first wanted frame where reading tries to begin
 
 
@@ -37,7 +40,7 @@ class Clip:
 
         self.name, self.container, self.stream, self.max_pixels = name, container, stream, max_pixels
         self._unit = float(stream.time_base or 0)  # seconds
-        self._shrinking, self._greying, self._colouring = (VideoReformatter() for _ in range(3))  # each set up once
+        self._greying, self._colouring = VideoReformatter(), VideoReformatter()  # each set up once
 
     def frames(self) -> "Iterator[VideoFrame]":
         """The frames in the order they are shown; refuses damage and a change of size on the way."""
@@ -57,31 +60,43 @@ class Clip:
             raise Unusable("unreadable", f"{self.name}: no frame of it decodes")
 
     def thumbnail(self, frame: "VideoFrame", side: int) -> np.ndarray:
-        """A frame as it lies in the file, in ``side`` x ``side`` grey levels: uint8."""
-        plain = _opaque(frame)
-        small = self._shrinking.reformat(plain, side, side, "gray", interpolation="AREA", threads=1)
-        return small.to_ndarray()
+        """A frame as it lies in the file, in ``side`` x ``side`` levels from black to white: uint8."""
+        plane, limited = self._grey(frame)
+        apart = max(1, frame.height // _ROWS_SEEN)
+        rows = Image.frombuffer(
+            "L", (frame.width, frame.height // apart), plane, "raw", "L", plane.line_size * apart, 1
+        )
+        levels = np.asarray(rows.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0))
+        return _TO_FULL_RANGE[levels] if limited else levels
 
-    def luma(self, frame: "VideoFrame") -> tuple[np.ndarray, int]:
-        """(brightness of a frame as it lies in the file, uint8 (H, W); the steps from its black to its white)."""
-        plain, steps = frame, 255
-        if frame.format.name in _LUMA_FIRST:
-            steps = 255 if frame.color_range == _FULL_RANGE else 219
-        elif not frame.format.name.startswith("yuvj"):
-            plain = self._greying.reformat(_opaque(frame), format="gray", threads=1)
-        plane = plain.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        return rows[: frame.height, : frame.width], steps
+    def grey(self, frame: "VideoFrame", shrink: int) -> tuple[np.ndarray, int]:
+        """A frame as it lies in the file, shrunk, in grey, uint8 (H, W), and its steps from black to white."""
+        plane, limited = self._grey(frame)
+        steps = 219 if limited else 255
+        if shrink == 1:
+            return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width], steps
+        whole = Image.frombuffer("L", (frame.width, frame.height), plane, "raw", "L", plane.line_size, 1)
+        return np.asarray(whole.reduce(shrink)), steps
 
     def small(self, frame: "VideoFrame", width: int, height: int) -> np.ndarray:
         """A frame as it lies in the file, at a small size, as OpenCV has it: uint8 (height, width, BGR)."""
         plain = _opaque(frame)
         return self._colouring.reformat(plain, width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
 
+    def _grey(self, frame: "VideoFrame") -> tuple[Any, bool]:
+        """The brightness of a frame, 8 bits a pixel, and whether it is from 16 to 235."""
+        name = frame.format.name
+        if name in _LUMA_FIRST:
+            return frame.planes[0], frame.color_range != _FULL_RANGE
+        if not name.startswith("yuvj"):
+            frame = self._greying.reformat(_opaque(frame), format="gray", threads=1)
+        return frame.planes[0], False
+
     def apart(self, before: int | None, after: int | None, rate: int) -> bool:
         """Are two times at least one over ``rate`` seconds apart, to half a unit, or is nothing known of it?"""
-        known = before is not None and after is not None and after >= before and self._unit
-        return not known or (after - before + 0.5) * rate * self._unit >= 1
+        if before is None or after is None or after < before or not self._unit:
+            return True
+        return (after - before + 0.5) * rate * self._unit >= 1
 
     def seek(self, seconds: int, before: int) -> bool:
         """Go to a place from which all frames at ``seconds`` before a time can be decoded; False where that fails."""

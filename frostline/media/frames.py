@@ -15,17 +15,20 @@ def read(blobs: Sequence[Blob], shown: Sequence[int], max_pixels: int) -> np.nda
     if not blobs or max(shown) >= len(blobs):
         raise Unusable("too_short", f"{name(blobs)}: ends before frame {max(shown) + 1}")
     taken: dict[int, np.ndarray] = {}
+    first: tuple[int, int] | None = None
     for number in sorted(set(shown)):
         with kinds.opened(blobs[number]) as opened:
-            taken[number] = np.asarray(images.decode(opened, "RGB", max_pixels))
-        require_size(blobs[number], taken[number].shape, taken[min(taken)].shape)
+            picture = images.decode(opened, max_pixels)
+        first = first or picture.size
+        require_size(blobs[number], picture.size, first)
+        taken[number] = np.asarray(picture)
     return np.stack([taken[number] for number in shown])
 
 
-def require_size(blob: Blob, shape: tuple[int, ...], first: tuple[int, ...]) -> None:
-    """Refuse a frame of another size than the first."""
-    if shape != first:
-        message = f"{shape[1]} x {shape[0]} pixels, the first frame {first[1]} x {first[0]}: its frames differ in size"
+def require_size(blob: Blob, size: tuple[int, int], first: tuple[int, int]) -> None:
+    """Refuse a frame whose (width, height) is not that of the first."""
+    if size != first:
+        message = f"{size[0]} x {size[1]} pixels, the first frame {first[0]} x {first[1]}: its frames differ in size"
         raise Unusable("unreadable", f"{kinds.shown(blob)}: {message}")
 
 

@@ -1,12 +1,14 @@
 """What a picture or a clip looks like, in a few numbers: for the filters, and to find copies.
 
-A frame that is looked at is brought to a thumbnail of 32 x 32 grey levels, antialiased. Grey levels run from 0 to 255.
+A frame that is looked at is brought to a thumbnail of 32 x 32 grey levels, antialiased; of a clip, from 64 of its
+rows or more. Grey levels run from 0 to 255.
 A clip is looked at LOOKS times a second, or as near to that as its frames come; a frame folder at every frame.
 
 brightness  level of the brightest of the 32 x 32 parts; of a clip, in its brightest look
 motion      mean change of a part's level from one look to the next; 0 for an image
-sharpness   standard deviation of the Laplacian (4 x a pixel - its four neighbours) at full resolution, on at least 32
-            rows spread evenly; of a clip, the mean over every eighth look
+sharpness   standard deviation of the Laplacian (4 x a pixel - its four neighbours), on at least 32 rows spread evenly,
+            of the picture shrunk by 1, 2, 4 or 8: as far as its shorter side keeps 256 pixels, so that it is comparable
+            between sizes; of a clip, the mean over every eighth look
 hashes      perceptual hash (pHash: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010):
             the 8 x 8 lowest frequencies of the thumbnail's DCT, each against their median, 64 bits; copies differ in
             few of them
@@ -22,9 +24,10 @@ import numpy as np
 
 SIDE = 32  # of a thumbnail
 LOW = 8  # frequencies of the hash, in each direction
-LOOKS = 12  # a second
+LOOKS = 8  # a second
 DETAIL_EVERY = 8  # looks
 DETAIL_ROWS = 32
+DETAIL_SIDE = 256
 KEPT = 512  # thumbnails: those of a longer clip are thinned out evenly
 HASHED = (1, 3, 5)  # sixths of a clip's length
 
@@ -54,11 +57,11 @@ class Watch:
 
     @property
     def wants_detail(self) -> bool:
-        """Shall the next look be in full, too?"""
+        """Shall the next look be at the detail, too?"""
         return self._looks % DETAIL_EVERY == 0
 
     def detail(self, grey: np.ndarray, steps: int = 255) -> None:
-        """Take in a frame in full, uint8 (H, W), and how many steps there are from its black to its white."""
+        """Take in a frame, shrunk by ``shrinking``, uint8 (H, W), and how many steps its black is from its white."""
         self._sharpness.append(laplacian_deviation(grey) * 255 / steps)
 
     def look(self, number: int, thumbnail: np.ndarray) -> None:
@@ -99,6 +102,11 @@ def perceptual_hash(thumbnail: np.ndarray) -> int:
     low = (_COSINES @ thumbnail @ _COSINES.T).ravel()  # whole and below 2^53: exact in any order of the sums
     middle = np.sort(low)[LOW * LOW // 2 - 1 : LOW * LOW // 2 + 1].sum()  # twice the median
     return int.from_bytes(np.packbits(2 * low > middle).tobytes(), "big")
+
+
+def shrinking(width: int, height: int) -> int:
+    """By how much a picture is shrunk to measure its sharpness."""
+    return next(factor for factor in (8, 4, 2, 1) if factor == 1 or min(width, height) // factor >= DETAIL_SIDE)
 
 
 def laplacian_deviation(grey: np.ndarray) -> float:

@@ -63,7 +63,7 @@ def read(
         return frames.read(blobs, shown, max_pixels)
     with kinds.opened(blobs[0]) as opened:
         if medium == "image":
-            return np.asarray(images.decode(opened, "RGB", max_pixels))[None]
+            return np.asarray(images.decode(opened, max_pixels))[None]
         return clips.read(opened, shown, pts, max_pixels)
 
 
@@ -80,13 +80,13 @@ def _medium(opened: Opened, limits: Limits) -> Medium:
 
 def _image(opened: Opened, limits: Limits) -> Probe:
     watch, content = Watch(), kinds.digest(opened)
-    grey = images.decode(opened, "L", limits.max_pixels)
+    grey, (width, height) = images.glance(opened, limits.max_pixels)
     watch.detail(np.asarray(grey))
     watch.look(0, images.thumbnail(grey, measures.SIDE))
     return Probe(
         medium="image",
         content=content,
-        extent=Extent(width=grey.width, height=grey.height, frames=1, fps=0.0),
+        extent=Extent(width=width, height=height, frames=1, fps=0.0),
         pts=(),
         time_base=(0, 1),
         cuts=(),
@@ -129,7 +129,7 @@ def _clip(opened: Opened, limits: Limits, scenes: Scenes | None) -> Probe:
 
 def _look(watch: Watch, clip: Clip, number: int, frame: "VideoFrame") -> None:
     if watch.wants_detail:
-        watch.detail(*clip.luma(frame))
+        watch.detail(*clip.grey(frame, measures.shrinking(frame.width, frame.height)))
     watch.look(number, clip.thumbnail(frame, measures.SIDE))
 
 
@@ -141,20 +141,23 @@ def _frames(blobs: Sequence[Blob], limits: Limits, scenes: Scenes | None) -> Pro
     for number, blob in enumerate(blobs):
         with kinds.opened(blob) as opened:
             contents.append(kinds.digest(opened))
-            picture = images.decode(opened, "RGB" if cuts else "L", limits.max_pixels)
-        first = first or (picture.height, picture.width)
-        frames.require_size(blob, (picture.height, picture.width), first)
+            if cuts:
+                picture = images.decode(opened, limits.max_pixels)
+                cuts.look(images.small(picture, *small_size(*picture.size)))
+                grey, size = images.shrunk(picture), picture.size
+            else:
+                grey, size = images.glance(opened, limits.max_pixels)
+        first = first or size
+        frames.require_size(blob, size, first)
         if watch.wants_detail:
-            watch.detail(np.asarray(picture.convert("L")))
-        watch.look(number, images.thumbnail(picture.convert("L"), measures.SIDE))
-        if cuts:
-            cuts.look(images.small(picture, *small_size(picture.width, picture.height)))
+            watch.detail(np.asarray(grey))
+        watch.look(number, images.thumbnail(grey, measures.SIDE))
     if first is None:
         raise Unusable("unreadable", "a folder of no frames")
     return Probe(
         medium="frames",
         content=digests.of_json(contents),
-        extent=Extent(width=first[1], height=first[0], frames=len(blobs), fps=0.0),
+        extent=Extent(width=first[0], height=first[1], frames=len(blobs), fps=0.0),
         pts=(),
         time_base=(0, 1),
         cuts=cuts.first_frames() if cuts else (),

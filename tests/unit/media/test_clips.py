@@ -40,11 +40,11 @@ def encode(
     layout: str = "yuv420p",
     pts: list[int] | None = None,
     muxing: dict[str, str] | None = None,
-    **options: str,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip at 16 frames a second, or with these times in 48ths of one."""
     with av.open(str(path), "w", format=container, options=muxing or {}) as output:
-        stream = output.add_stream(codec, rate=48 if pts else 16, options={"threads": "1", **options})
+        stream = output.add_stream(codec, rate=48 if pts else 16, options={"threads": "1", **(options or {})})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = pixels.shape[2], pixels.shape[1], layout
         for number, frame in enumerate(pixels):
@@ -97,7 +97,7 @@ SEEKING = {
 @pytest.mark.parametrize("kind", SEEKING)
 def test_seeking_gives_the_pixels_of_decoding_from_the_start(tmp_path: Path, kind: str):
     container, codec, options, muxing = SEEKING[kind]
-    path = encode(tmp_path / "clip", moving(60), container, codec, muxing=muxing, **options)
+    path = encode(tmp_path / "clip", moving(60), container, codec, muxing=muxing, options=options)
     whole, found = all_frames(path), probe(path)
     assert found.extent.frames == len(whole) == 60
     for first, count in ((0, 5), (9, 5), (11, 5), (12, 5), (13, 1), (22, 1), (23, 5), (37, 5), (20, 30)):
@@ -107,7 +107,7 @@ def test_seeking_gives_the_pixels_of_decoding_from_the_start(tmp_path: Path, kin
 
 
 def test_seeking_decodes_only_what_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = encode(tmp_path / "clip", moving(60), **GOP)
+    path = encode(tmp_path / "clip", moving(60), options=GOP)
     pts, decoded, frames = probe(path).pts, [], clips.Clip.frames
     monkeypatch.setattr(clips.Clip, "frames", lambda self: (decoded.append(frame) or frame for frame in frames(self)))
     media.read([blob(path)], "clip", range(40, 45), pts[40:45], LIMITS.max_pixels)
@@ -160,7 +160,7 @@ def test_the_rate_is_that_of_the_frames():
 
 def test_repeated_times_in_a_file(tmp_path: Path, pixels: np.ndarray):
     """An index whose steps are all zero: the frames are all there, and none has a time."""
-    path = encode(tmp_path / "clip", pixels, codec="libx264", bf="0")
+    path = encode(tmp_path / "clip", pixels, options={"bf": "0"})
     data = path.read_bytes()
     place = data.index(b"stts") + 12  # count, step
     path.write_bytes(data[: place + 4] + bytes(4) + data[place + 8 :])
