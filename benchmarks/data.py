@@ -1,9 +1,9 @@
 """The figures of data in: how fast `prepare` reads, what it reads again, and what it refuses.
 
-    python -m benchmarks.data [--quick] [--only scan importers hostile] [--configs DIR]
+    python -m benchmarks.data [--quick] [--only scan importers hostile]
 
-scan       100,000 images and 2,000 clips through `prepare` beside the bare Pillow and PyAV loop; then one file more; then
-           a file changed under the same time (about half an hour of two cores, 7 GB in .work/benchmarks)
+scan       100,000 images and 2,000 clips through `prepare` beside the bare Pillow and PyAV loop; then one file more;
+           then a file changed under the same time (about half an hour of two cores, 7 GB in .work/benchmarks)
 importers  dataset configs of other tools in FROSTLINE_CONFIGS, a folder with one folder per tool
 hostile    forty and more kinds of broken and hostile files
 """

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import manifest, metrics, sources, store
+from frostline import manifest, metrics, store
 from frostline.errors import WrongUse
 from frostline.generation import Draw, Generator
 from frostline.judge import Judge
 from frostline.manifest import Row
 from frostline.models import Model
 from frostline.params import EvaluateParams, SourceParams
+from frostline.sources import reading
 
 DECIMALS = 4
 HEADLINE = ("accuracy", "direction", "frechet_teacher", "frechet_real", "endpoint_rmse", "latent_std")
@@ -107,7 +108,7 @@ def _bucket(rows: Sequence[Row], bucket: Bucket, sources_params: Mapping[str, So
             f"bucket {store.bucket_name(bucket)}: no source has a row of the {split} split; take it out of "
             "evaluate.samples, or give a source such items"
         )
-    pixels = np.stack([sources.pixels(sources_params[row.source], row) for row in rows])
+    pixels = np.stack([reading.pixels(sources_params[row.source], row) for row in rows])
     return HeldOut(bucket=bucket, captions=tuple(row.captions[0] for row in rows), pixels=pixels)
 
 

@@ -81,11 +81,19 @@ class WorldParams(Record):
     """The embedded rendered world: shapes in colours, textures and motions, each scene drawn from its number."""
 
     kind: Literal["world"]
-    path: str  # the file that draws it: a dependency like any other data
+    path: str  # the folder of what draws it: a dependency like any other data
     size: Annotated[int, pydantic.Field(ge=64, le=96, multiple_of=8)]  # pixels per side
     first: Count  # number of the first scene
     draws: Annotated[tuple[WorldDraw, ...], pydantic.Field(min_length=1)]
     split: SplitParams  # of the scenes that are not of a held-out combination; those are all in test
+
+    @pydantic.model_validator(mode="after")
+    def lengths_differ(self) -> "WorldParams":
+        """Refuse a length that is given twice."""
+        lengths = [draw.frames for draw in self.draws]
+        if len(set(lengths)) < len(lengths):
+            raise ValueError(f"draws name the lengths {lengths}; give each once")
+        return self
 
 
 class GridParams(Record):
@@ -105,7 +113,7 @@ class SceneParams(Record):
 
 
 class ClipParams(Record):
-    """Which frames of a clip are seen: first the rate, then scenes, then windows within a scene."""
+    """Which frames of a clip are seen: scenes, then the rate, then windows within a scene."""
 
     fps: Rate | None  # what a clip is resampled to; null takes the frames as they are
     scene_cuts: SceneParams | None  # null: a clip is one scene
@@ -125,7 +133,7 @@ class CropParams(Record):
 
 
 class FilterParams(Record):
-    """What is left out, and why. Zero (or null) turns one off. Units are those of frostline/media/measures.py."""
+    """What is left out, and why. A minimum of zero turns one off. Units are those of frostline/media/measures.py."""
 
     minimum_side: Count  # pixels of the shorter side                                    too_small
     minimum_seconds: Annotated[float, pydantic.Field(ge=0)]  # of a clip that names its rate  too_short
@@ -133,7 +141,7 @@ class FilterParams(Record):
     minimum_brightness: Annotated[float, pydantic.Field(ge=0)]  # of the brightest parts        black
     minimum_sharpness: Annotated[float, pydantic.Field(ge=0)]  # deviation of the Laplacian     blurred
     caption_characters: tuple[Count, Positive]  # fewest and most          caption_too_short, caption_too_long
-    duplicate_distance: Annotated[int, pydantic.Field(ge=0, le=16)]  # bits of 64; such items share a split
+    duplicate_distance: Annotated[int, pydantic.Field(ge=0, le=16)]  # bits of 64, 0: copies alone; they share a split
     keep_duplicates: bool  # or else one of them is kept                                 near_duplicate
 
 
@@ -192,7 +200,7 @@ class SidecarParams(MediaParams):
 
 
 class TableParams(MediaParams):
-    """A parquet or CSV table that names media and captions; names are relative to the table's folder or absolute."""
+    """A parquet, CSV or JSON lines table that names media and captions; names are relative to the table's folder or absolute."""
 
     kind: Literal["table"]
     media: str  # column with the path of the media

@@ -15,8 +15,9 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import digests, encoding, manifest, params, revisions, sources, workspace
+    from frostline import digests, encoding, manifest, params, revisions, workspace
     from frostline.codec import Codec
+    from frostline.sources import reading
 
     settings = params.load(args.params)
     source = settings.source(args.source)
@@ -32,7 +33,7 @@ def main() -> None:
     )
     with workspace.lock(args.latents):
         work = workspace.work_folder(f"cache-{args.source}", key)
-        facts = encoding.write_source(rows, lambda row: sources.pixels(source, row), codec, settings.cache, work)
+        facts = encoding.write_source(rows, lambda row: reading.pixels(source, row), codec, settings.cache, work)
         workspace.publish(work, args.latents)
     for name, count in facts["rows"].items():
         print(f"{args.source}: {count} rows of {name}")

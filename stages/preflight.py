@@ -16,10 +16,11 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import files, manifest, params, sources
+    from frostline import files, manifest, params
     from frostline.checks import of_data, of_training, report
     from frostline.codec import Codec
     from frostline.dataset import Dataset
+    from frostline.sources import reading
 
     settings = params.load(args.params)
     dataset = Dataset(args.index, args.latents)
@@ -28,7 +29,7 @@ def main() -> None:
     for name, source in settings.sources.items():
         rows = manifest.read(args.manifests / name)
         findings[f"source {name}"] = of_data.findings(
-            dataset, codec, rows, lambda row, source=source: sources.pixels(source, row), settings
+            dataset, codec, rows, lambda row, source=source: reading.pixels(source, row), settings
         )
     for name, run in settings.train.runs.items():
         findings[f"train {name}"] = of_training.findings(dataset, run)

@@ -21,15 +21,16 @@ def main() -> None:
     """Read the source's media, write its manifest and its examples."""
     args = _arguments()
 
-    from frostline import manifest, params, sources, workspace
+    from frostline import manifest, params, workspace
+    from frostline.sources import preparing
     from frostline.sources.sheets import Sheets
 
     name, source, sheets = args.source, params.load(args.params).source(args.source), Sheets()
-    means = sources.Means(processes=args.processes, verify=args.verify, progress=_progress(name), look=sheets.look)
+    means = preparing.Means(processes=args.processes, verify=args.verify, progress=_progress(name), look=sheets.look)
     with workspace.lock(args.manifest):
-        rows, rejected = sources.rows(name, source, means)
+        rows, rejected = preparing.rows(name, source, means)
         _show(rejected)
-        require = functools.partial(sources.require_usable, name, source, rejected=rejected)
+        require = functools.partial(preparing.require_usable, name, source, rejected=rejected)
         summary = manifest.write(args.manifest, sheets.over(rows), rejected, require)
         if args.sheets:
             sheets.write(args.sheets, name, source, rejected, means.pictures(name))

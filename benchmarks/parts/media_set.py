@@ -20,6 +20,7 @@ from frostline import files
 
 SIDE, WIDTH, HEIGHT, FRAMES, RATE = 512, 320, 240, 48, 24
 CHUNK = 64
+BICUBIC = Image.Resampling.BICUBIC
 
 
 def make(root: Path, images: int, clips: int, processes: int) -> Path:
@@ -38,8 +39,10 @@ def image(folder: Path, number: int) -> None:
     """Write one image and its caption."""
     path = folder / "i" / f"{number // 1000:03d}" / f"{number:06d}.jpg"
     draw = np.random.default_rng(number)
-    coarse = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    fine = Image.fromarray(draw.integers(0, 256, (128, 128, 3), dtype=np.uint8)).resize((SIDE, SIDE))
+    coarse, fine = (
+        Image.fromarray(draw.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize((SIDE, SIDE), BICUBIC)
+        for side in (6, 128)
+    )
     Image.blend(coarse, fine, 0.15).save(path, "JPEG", quality=88)
     path.with_suffix(".txt").write_text(f"colours number {number}\n")
 
@@ -49,7 +52,7 @@ def clip(folder: Path, number: int) -> None:
     path = folder / "c" / f"{number:06d}.mp4"
     draw = np.random.default_rng((number, 1))
     coarse = Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-    field = np.asarray(coarse.resize((WIDTH + FRAMES, HEIGHT), Image.Resampling.BICUBIC))
+    field = np.asarray(coarse.resize((WIDTH + FRAMES, HEIGHT), BICUBIC))
     with av.open(str(path), "w") as container:
         options = {"preset": "ultrafast", "crf": "23", "g": str(RATE)}
         stream = container.add_stream("libx264", rate=RATE, options=options)

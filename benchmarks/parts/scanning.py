@@ -22,7 +22,7 @@ import yaml
 
 from benchmarks import Frame
 from benchmarks.parts import media_set
-from frostline import files, manifest
+from frostline import manifest
 
 KEPT = Path(".work/benchmarks")
 SOURCE = "media"
@@ -76,7 +76,7 @@ def _rate(frame: Frame, size: Size, bare: list[float], scans: list[Scan], proces
         ">=",
         unit="x",
         n=size.images + size.clips,
-        spread=f"{min(ratios):.3f} to {max(ratios):.3f} over {len(ratios)} interleaved rounds; the smallest is the figure",
+        spread=f"{min(ratios):.3f} to {max(ratios):.3f} over {len(ratios)} interleaved rounds, the smallest counts",
         note=f"the bare loop's time over that of `prepare` as a whole process, {processes} processes; bare "
         + ", ".join(f"{seconds:.0f} s" for seconds in bare)
         + ", prepare "

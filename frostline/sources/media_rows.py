@@ -9,6 +9,7 @@ are asked for.
 import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,17 +55,6 @@ class Window:
 def rows(source: str, params: AnyMediaParams, means: Means) -> tuple[Iterator[Row], list[Rejected]]:
     """Rows in the order of their locators, and one Rejected for each medium, scene or caption that was left out."""
     return Reading(source, params, means).rows()
-
-
-def pixels(params: AnyMediaParams, row: Row) -> np.ndarray:
-    """Read, crop, resize and mirror a row: uint8 (frames, height, width, 3)."""
-    blobs = listing.blobs(params, row.file, row.offset, row.size)
-    raw = media.read(blobs, _medium(row), row.shown, row.pts, params.max_pixels)
-    if raw.shape[1:3] != (row.source_height, row.source_width):
-        sizes = f"{raw.shape[2]} x {raw.shape[1]} pixels, in the manifest {row.source_width} x {row.source_height}"
-        raise media.Unusable("changed", f"{row.locator}: {sizes}; run prepare again")
-    made = media.resize(raw, row.crop, row.height, row.width)
-    return np.ascontiguousarray(made[:, :, ::-1]) if row.flip else made
 
 
 class Reading:
@@ -160,15 +150,18 @@ class Reading:
         return near, duplicates.together(near, duplicates.of_keys([one.key for one in usable]))
 
     def _distinct(self, usable: Sequence[Usable], near: np.ndarray) -> list[Usable]:
-        """Of each group of near-duplicates the one with most pixels and frames, the first by name of equals."""
+        """Of each group of near-duplicates one: with captions, with most pixels and frames, first by name."""
         best: dict[int, Usable] = {}
         groups = near.tolist()
         for group, one in zip(groups, usable, strict=True):
-            best[group] = min(best.get(group, one), one, key=lambda one: (-_volume(one.extent), one.entry.locator))
+            best[group] = min(best.get(group, one), one, key=self._rank)
         for group, one in zip(groups, usable, strict=True):
             if one is not best[group]:
                 self._reject(one, "near_duplicate", f"looks like {best[group].entry.locator}, which is kept")
         return [one for group, one in zip(groups, usable, strict=True) if one is best[group]]
+
+    def _rank(self, one: Usable) -> tuple[bool, int, str]:
+        return self._wants_caption(one), -_volume(one.extent), one.entry.locator
 
     def _captioned(self, usable: Sequence[Usable]) -> list[Usable]:
         """With the captions a captioner fills in."""
@@ -270,16 +263,10 @@ class Reading:
         )
 
 
-def _place(one: Usable) -> dict[str, str | int]:
+def _place(one: Usable) -> dict[str, Any]:
     """Where its bytes are; frames are not in one piece."""
     first, whole = one.entry.blobs[0], one.medium != "frames"
     return {"file": one.entry.file, "offset": first.offset if whole else 0, "size": first.size if whole else 0}
-
-
-def _medium(row: Row) -> Medium:
-    if row.medium not in ("image", "clip", "frames"):
-        raise media.Unusable("changed", f"{row.locator}: a row of medium {row.medium!r} is of another kind of source")
-    return row.medium
 
 
 def _as_long(extent: Extent, frames: int) -> Extent:

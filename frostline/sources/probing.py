@@ -12,7 +12,7 @@ import collections
 import contextlib
 import dataclasses
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +52,8 @@ class _Asked:
 
 
 def probe_all(
-    source: str, entries: Sequence[Entry], params: AnyMediaParams, cache: Path, processes: int, *, verify: bool
-) -> Iterator[tuple[Entry, Probe | Rejected]]:
+    source: str, entries: Iterable[Entry], params: AnyMediaParams, cache: Path, processes: int, *, verify: bool
+) -> Generator[tuple[Entry, Probe | Rejected], None, None]:
     """Every entry, in the order given (that of their locators), with what it is or why it cannot be used."""
     limits, scenes = limits_of(params)
     with contextlib.closing(Workers(processes, limits, scenes)) as workers, _opened(cache) as store:
@@ -98,14 +98,14 @@ class _Scan:
 
     def _begin(self, number: int, entry: Entry, known: "_Known | None") -> _Asked:
         stamp = stamp_of(entry)
-        same = known is not None and known.medium == (entry.medium or "")
-        asked = _Asked(entry, stamp, (known.content, known.value) if known and same else ("", None))
-        untouched = known is not None and same and known.stamp == stamp != ""
-        if untouched and known.value is not None and not self._verify:
-            asked.found = _read(known.value, entry)
-            return asked
-        direct = self._all_new or (untouched and known.value is None and not self._verify)
-        self._give(number, asked, "probe" if direct else "content")
+        if known is not None and known.medium != (entry.medium or ""):
+            known = None
+        asked = _Asked(entry, stamp, (known.content, known.value) if known else ("", None))
+        untouched = known if known and known.stamp == stamp != "" and not self._verify else None
+        if untouched and untouched.value is not None:
+            asked.found = _read(untouched.value, entry)
+        else:
+            self._give(number, asked, "probe" if untouched or self._all_new else "content")
         return asked
 
     def _take(self, number: int, outcome: str) -> None:

@@ -12,8 +12,9 @@ import pytest
 import torch
 import yaml
 
-from frostline import digests, judge, manifest, models, params, sources
+from frostline import digests, judge, manifest, models, params
 from frostline.errors import WrongUse
+from frostline.sources import preparing
 from stages import evaluate
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def folder(tiny_base: Path, make_model: Callable[..., Path], tmp_path_factory: p
         judge.Judge(judge.Network(32), settings).save(folder / "base" / "judge")
     _params(folder, base="base")
     source = params.load(folder / "params.yaml").source("digits")
-    rows, rejected = sources.rows("digits", source)
+    rows, rejected = preparing.rows("digits", source)
     manifest.write(folder / "manifest" / "digits", [row for row in rows if row.split == "test"], rejected)
     teacher = make_model(folder / "models" / "teacher")
     (teacher / "curve.tsv").write_text("step\tloss\n10\t2.0\n20\t1.0\n")

@@ -13,6 +13,7 @@ from frostline.codec import Codec
 from frostline.errors import WrongUse
 from frostline.evaluation import Evaluated, HeldOut, Plan
 from frostline.generation import Generator
+from frostline.sources import preparing
 
 IMAGE, CLIP = (1, 32, 32), (5, 32, 32)
 PLAN = Plan(samples={IMAGE: 20, CLIP: 8}, curve_steps=(1, 2), curve_samples=20, seed=0)
@@ -203,12 +204,12 @@ def test_real_pictures_are_measured_like_samples(judging: judge.Judge):
 
 
 def test_held_out_pictures_are_of_the_test_split_only(tmp_path: Path):
-    from frostline import manifest, sources
+    from frostline import manifest
 
     settings = params.DigitsParams(
         kind="digits", path="digits.py", size=32, draws=(params.DrawParams(frames=1, per_scan=1),)
     )
-    rows, rejected = sources.rows("digits", settings)
+    rows, rejected = preparing.rows("digits", settings)
     manifest.write(tmp_path / "digits", rows, rejected)
     [found] = evaluation.held_out({"digits": settings}, tmp_path, [IMAGE])
     assert found.pixels.shape == (360, 1, 32, 32, 3)

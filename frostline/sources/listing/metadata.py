@@ -18,7 +18,7 @@ from frostline import storage
 from frostline.errors import WrongUse
 from frostline.params import FolderParams
 from frostline.sources.entries import Listing, Medium
-from frostline.sources.listing import captions, csv_files, frame_folders, naming
+from frostline.sources.listing import captions, csv_files, frame_folders, jsonl_files, naming
 from frostline.sources.listing.naming import Named
 from frostline.storage import Blob
 
@@ -63,18 +63,8 @@ def _file(root: str, name: str) -> Blob | None:
 
 
 def _lines(blob: Blob, caption: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    with blob.open() as file:
-        for number, line in enumerate(file, start=1):
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if text.strip():
-                yield f"{blob.path}:{number}", _object(text, caption, f"{blob.path}:{number}")
-
-
-def _object(text: bytes, caption: str, where: str) -> dict[str, Any]:
-    try:
-        return naming.json_object(text, where)
-    except WrongUse as error:
-        raise WrongUse(f"{error}; write {_example(caption)}") from None
+    for number, values in jsonl_files.rows(blob, f"; write {_example(caption)}"):
+        yield f"{blob.path}:{number}", values
 
 
 def _of_csv(row: dict[str, str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A parquet or CSV table of media and captions; the second door to pyarrow beside manifest and store.
+"""A parquet, CSV or JSON lines table of media and captions; the second door to pyarrow beside manifest and store.
 
 Names are relative to the table's folder, or absolute (a path, or s3://bucket/key). The captions' columns hold texts,
-or, in parquet, lists of texts; empty ones are none. Other columns become attributes where their values are texts,
+or, in parquet and JSON, lists of texts; empty ones are none. Other columns become attributes where their values are texts,
 numbers or truth values. Only what the table names is listed: files beside it are none of its business.
 """
 
@@ -15,7 +15,7 @@ from frostline.errors import WrongUse
 from frostline.manifest import Rejected
 from frostline.params import TableParams
 from frostline.sources.entries import Entry, Listing
-from frostline.sources.listing import captions, csv_files, naming
+from frostline.sources.listing import captions, csv_files, jsonl_files, naming
 from frostline.sources.listing.naming import Named
 from frostline.storage import Blob
 
@@ -24,7 +24,7 @@ def read(source: str, params: TableParams) -> Listing:
     """The media a table names; raises WrongUse naming the row where the table is wrong."""
     root, name = storage.parent(params.path)
     table = storage.blob(root, name)
-    rows = _parquet(params, table) if _is_parquet(table) else _csv(params, table)
+    rows = _parquet(params, table) if _is_parquet(table) else _lines(params, table)
     files: dict[str, str] = {}  # by locator
     named = naming.by_locator(_named(params, root, where, row, files) for where, row in rows)
     tree = dict(storage.walk(root)[0]) if storage.is_remote(root) else {}  # one listing instead of a request for each
@@ -74,8 +74,10 @@ def _is_parquet(table: Blob) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _csv(params: TableParams, table: Blob) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, row in csv_files.rows(table, table.path):
+def _lines(params: TableParams, table: Blob) -> Iterator[tuple[str, dict[str, Any]]]:
+    """JSON lines by the name's ending, else CSV."""
+    is_json = PurePosixPath(table.path).suffix in (".jsonl", ".ndjson")
+    for number, row in jsonl_files.rows(table) if is_json else csv_files.rows(table, table.path):
         _require_columns(params, list(row), f"{table.path}:{number}")
         yield f"{table.path}:{number}", row
 

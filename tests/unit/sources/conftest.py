@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frostline import media, params, records, sources
+from frostline import media, params, records
 from frostline.manifest import Rejected, Row
+from frostline.sources import preparing
 
 Describe = Callable[[Sequence[dict[str, Any]]], Path]
 CLIPS = {
@@ -76,7 +77,7 @@ def sidecar_params(path: Path, **changes: Any) -> params.SidecarParams:
 
 def read(settings: params.AnyMediaParams, work: Path, **means: Any) -> tuple[list[Row], list[Rejected]]:
     """All rows of a source named "s", and what was left out."""
-    rows, rejected = sources.rows("s", settings, sources.Means(work=work, **means))
+    rows, rejected = preparing.rows("s", settings, preparing.Means(work=work, **means))
     return list(rows), list(rejected)
 
 

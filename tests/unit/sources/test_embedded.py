@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frostline import digests, digits, manifest, params, records, sources, world
+from frostline import digests, digits, manifest, params, records, world
 from frostline.manifest import Row
+from frostline.sources import preparing, reading
 
 VALUES = {
     "kind": "digits",
@@ -25,7 +26,7 @@ def settings() -> params.DigitsParams:
 
 @pytest.fixture(scope="module")
 def rows(settings: params.DigitsParams) -> list[Row]:
-    found, rejected = sources.rows("digits", settings)
+    found, rejected = preparing.rows("digits", settings)
     assert rejected == []
     return list(found)
 
@@ -65,7 +66,7 @@ def test_no_motion_goes_with_a_digit(rows: list[Row]):
 
 def test_pixels_are_what_was_digested(settings: params.DigitsParams, rows: list[Row]):
     for row in rows[:6]:
-        pixels = sources.pixels(settings, row)
+        pixels = reading.pixels(settings, row)
         assert pixels.shape == (row.frames, 16, 16, 3)
         assert pixels.dtype == np.uint8
         assert digests.of_bytes(pixels.tobytes()) == row.content
@@ -89,7 +90,7 @@ def of_world(**changes: object) -> params.WorldParams:
 
 
 def scenes_of(settings: params.WorldParams) -> list[Row]:
-    found, rejected = sources.rows("world", settings)
+    found, rejected = preparing.rows("world", settings)
     assert rejected == []
     return list(found)
 
@@ -144,7 +145,7 @@ def test_rows_say_what_is_drawn(scenes: list[Row]):
 
 def test_pixels_of_the_world_are_what_was_digested(scenes: list[Row]):
     for row in (scenes[0], scenes[-1]):
-        pixels = sources.pixels(of_world(), row)
+        pixels = reading.pixels(of_world(), row)
         assert (pixels == world.render(world.scene(number(row)), row.frames, 64)).all()
         assert digests.of_bytes(pixels.tobytes()) == row.content
 
@@ -164,6 +165,6 @@ def test_other_sizes_are_other_rows():
 
 def test_a_manifest_keeps_the_world(scenes: list[Row], tmp_path: Path):
     summary = manifest.write(tmp_path / "world", scenes, [])
-    sources.require_usable("world", of_world(), summary, [])
+    preparing.require_usable("world", of_world(), summary, [])
     assert (summary["items"], summary["rows"]) == (200, 350)
     assert manifest.read(tmp_path / "world") == scenes

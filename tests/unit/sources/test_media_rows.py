@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frostline import errors, manifest, media, sources
+from frostline import errors, manifest, media
 from frostline.manifest import Rejected, Row
 from frostline.params import AnyMediaParams
+from frostline.sources import preparing, reading
 from tests.unit.sources.conftest import Describe, clip, folder_params, image, noise, read, sidecar_params
 
 DEALT = {"seed": 0, "validation": 0.3, "test": 0.3}
 
 
 def require(settings: AnyMediaParams, found: tuple[list[Row], list[Rejected]]) -> None:
-    sources.require_usable("s", settings, manifest.summarise(*found), found[1])
+    preparing.require_usable("s", settings, manifest.summarise(*found), found[1])
 
 
 def described(folder: Path, name: str, caption: str = "a") -> Path:
@@ -38,7 +39,7 @@ def test_an_image_becomes_a_row_and_its_pixels(describe: Describe, tmp_path: Pat
     assert (row.source_width, row.source_height, row.source_frames, row.source_fps) == (48, 40, 1, 0.0)
     assert (row.medium, row.shown, row.pts) == ("image", (), ())
     expected = media.resize(pixels, (4, 0, 44, 40), 32, 32)
-    np.testing.assert_array_equal(sources.pixels(settings, row), expected)
+    np.testing.assert_array_equal(reading.pixels(settings, row), expected)
 
 
 def test_ids_of_images_stay_what_they_are(describe: Describe, tmp_path: Path):
@@ -63,7 +64,7 @@ def test_a_clip_becomes_windows(describe: Describe, kind: str, tmp_path: Path):
     assert rows[1].shown == tuple(range(4, 13))
     assert {row.source_fps for row in rows} == {16.0 if kind == "videofolder" else 0.0}
     assert len({row.id for row in rows}) == 2
-    np.testing.assert_array_equal(sources.pixels(settings, rows[1]), pixels[4:13, :, 4:44])
+    np.testing.assert_array_equal(reading.pixels(settings, rows[1]), pixels[4:13, :, 4:44])
     (only,), _ = read(folder_params(root, kind), tmp_path)
     assert (only.start, only.bucket, only.source_frames) == (0, (5, 32, 32), 14)
 
@@ -74,7 +75,7 @@ def test_a_resampled_clip_shows_what_is_on_screen(tmp_path: Path):
     (row,), _ = read(settings, tmp_path)
     assert row.shown == tuple(k * 30 // 16 for k in range(9))  # 0 1 3 5 7 9 11 13 15
     assert (row.pts[1] - row.pts[0]) * row.time_base[0] / row.time_base[1] == pytest.approx(1 / 30)
-    np.testing.assert_array_equal(sources.pixels(settings, row), pixels[list(row.shown)])
+    np.testing.assert_array_equal(reading.pixels(settings, row), pixels[list(row.shown)])
 
 
 def test_a_clip_shown_faster_than_it_has_frames_repeats_them_and_no_window_twice(tmp_path: Path):
@@ -126,8 +127,8 @@ def test_a_mirror_image_is_a_row_of_its_own_in_the_same_split(tmp_path: Path):
     assert [row.split for row in plain] == [row.split for row in mirrored]
     assert len({row.split for row in plain}) == 3
     assert len({row.id for row in rows}) == 24
-    here = sources.pixels(settings, plain[0])
-    np.testing.assert_array_equal(sources.pixels(settings, mirrored[0]), here[:, :, ::-1])
+    here = reading.pixels(settings, plain[0])
+    np.testing.assert_array_equal(reading.pixels(settings, mirrored[0]), here[:, :, ::-1])
 
 
 def test_every_reason_to_leave_out_is_seen(describe: Describe, tmp_path: Path):
@@ -275,10 +276,20 @@ def test_media_that_changed_since_are_not_passed_off(describe: Describe, tmp_pat
     image(root / "a.png")
     settings = folder_params(root)
     (row,), _ = read(settings, tmp_path)
-    image(root / "a.png", height=50)
-    with pytest.raises(media.Unusable, match=r"a.png: .*run again") as caught:
-        sources.pixels(settings, row)
+    image(root / "a.png", seed=1)  # as many pixels, other ones
+    with pytest.raises(media.Unusable, match=r"a.png: its bytes are not those of the manifest; run prepare") as caught:
+        reading.pixels(settings, row)
     assert caught.value.reason == "changed"
+
+
+def test_of_near_duplicates_one_that_is_described_stays(tmp_path: Path):
+    _likenesses(tmp_path / "media")
+    (tmp_path / "media" / "3-large.txt").unlink()
+    program = [sys.executable, "-c", "import sys; sys.exit('nobody should ask')"]
+    near: dict[str, Any] = {"duplicate_distance": 12, "keep_duplicates": False}
+    rows, rejected = read(sidecar_params(tmp_path / "media", filters=near, captioner={"command": program}), tmp_path)
+    assert [row.locator for row in rows if row.locator.startswith("3-")] == ["3-noisy.png"]
+    assert {entry.reason for entry in rejected} == {"near_duplicate"}
 
 
 def test_too_many_left_out_are_refused_with_examples(describe: Describe, tmp_path: Path):

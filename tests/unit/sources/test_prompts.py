@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from frostline import errors, manifest, params, records, sources
+from frostline import errors, manifest, params, records
+from frostline.sources import preparing, reading
 
 SPLIT = {"seed": 0, "validation": 0.2, "test": 0.2}
 
@@ -17,7 +18,7 @@ def test_every_prompt_is_a_row_that_stays_wherever_it_stands(tmp_path: Path):
     path = tmp_path / "prompts.txt"
     lines = [f"a cat with {n} tails" for n in range(60)]
     path.write_text("\n".join(lines))
-    found, rejected = sources.rows("p", settings(path))
+    found, rejected = preparing.rows("p", settings(path))
     rows = list(found)
     assert rejected == []
     assert [row.captions for row in rows] == [(line,) for line in lines]
@@ -25,7 +26,7 @@ def test_every_prompt_is_a_row_that_stays_wherever_it_stands(tmp_path: Path):
     assert {row.bucket for row in rows} == {(0, 0, 0)}
     assert {row.split for row in rows} == {"train", "validation", "test"}
     path.write_text("\n".join(lines[::-1]) + "\n\n")
-    again, _ = sources.rows("p", settings(path))
+    again, _ = preparing.rows("p", settings(path))
     assert {(row.id, row.split, row.captions) for row in again} == {(row.id, row.split, row.captions) for row in rows}
 
 
@@ -34,17 +35,17 @@ def test_they_are_written_and_counted_as_prompts(tmp_path: Path):
     values = settings(tmp_path / "prompts.txt").model_copy(
         update={"split": params.SplitParams(seed=0, validation=0.0, test=0.0)}
     )
-    rows, rejected = sources.rows("p", values)
+    rows, rejected = preparing.rows("p", values)
     summary = manifest.write(tmp_path / "p", rows, rejected)
     assert summary["buckets"] == {"prompts": {"train": 2, "validation": 0, "test": 0}}
-    sources.require_usable("p", values, summary, rejected)
+    preparing.require_usable("p", values, summary, rejected)
     (first, _) = manifest.read(tmp_path / "p")
     with pytest.raises(errors.WrongUse, match="has no pixels"):
-        sources.pixels(values, first)
+        reading.pixels(values, first)
 
 
 def test_an_empty_list_is_refused(tmp_path: Path):
     (tmp_path / "prompts.txt").write_text("\n")
     values = settings(tmp_path / "prompts.txt")
     with pytest.raises(errors.WrongUse, match="source 'p' is empty"):
-        sources.require_usable("p", values, manifest.summarise(sources.rows("p", values)[0], []), [])
+        preparing.require_usable("p", values, manifest.summarise(preparing.rows("p", values)[0], []), [])

@@ -53,6 +53,17 @@ def test_a_csv_table_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert texts(second) == []
 
 
+def test_json_lines_say_the_same(tmp_path: Path):
+    lines = '{"path": "a.png", "caption": ["one", "two"], "label": 7}\n\n{"path": "b.png", "caption": null}\n'
+    write(tmp_path, {"t.jsonl": lines, "a.png": "", "b.png": ""})
+    first, second = read(tmp_path / "t.jsonl", "table").entries
+    assert (first.file, texts(first), first.attributes) == ("a.png", ["one", "two"], '{"label":7}')
+    assert texts(second) == []
+    write(tmp_path, {"t.jsonl": '{"path": "a.png", "caption": "a"}\n{"path": "b.png"}\n'})
+    with pytest.raises(errors.WrongUse, match=r"t.jsonl:2: no column 'caption'"):
+        read(tmp_path / "t.jsonl", "table")
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
