@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import xxhash
 
 CHUNK = 1 << 22
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def of_bytes(data: bytes | memoryview) -> str:
@@ -24,7 +25,7 @@ def of_json(value: Any) -> str:
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no white space, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def of_file(path: str | Path) -> str:

@@ -153,7 +153,8 @@ def read_rejected(folder: str | Path) -> list[Rejected]:
 
 
 def _row(values: dict[str, Any]) -> Row:
-    return Row(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    tuples: dict[str, Any] = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Row(**(values | tuples))
 
 
 def summarise(rows: Iterable[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:

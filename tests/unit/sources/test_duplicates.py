@@ -44,13 +44,7 @@ def test_groups_are_those_of_comparing_all_with_all(distance: int, columns: int)
 @pytest.mark.parametrize("distance", [1, 4, 7, 16])
 def test_every_plan_finds_the_same(monkeypatch: pytest.MonkeyPatch, equal: int, distance: int):
     hashes = likenesses(80, 1, seed=99)
-    edges = (
-        [round(64 * number / (distance + equal)) for number in range(distance + equal + 1)]
-        if equal <= 2 or distance < 16
-        else []
-    )
-    if not edges:
-        pytest.skip("too many choices of bands to try them all")
+    edges = [round(64 * number / (distance + equal)) for number in range(distance + equal + 1)]
     bands = [(1 << end) - (1 << start) for start, end in itertools.pairwise(edges)] if equal else []
     monkeypatch.setattr(duplicates, "_plan", lambda *_: (bands, equal))
     assert duplicates.of_hashes(hashes, distance).tolist() == plain(hashes, distance)
