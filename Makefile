@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "install: torch first (the largest part), then the rest"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[pipeline,dev]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[pipeline,scenes,dev]'
 	@touch $@
 
 run: install ## media -> latents -> teacher -> students -> report -> registered models (dvc repro)

@@ -141,7 +141,7 @@ class FilterParams(Record):
     minimum_brightness: Annotated[float, pydantic.Field(ge=0)]  # of the brightest parts        black
     minimum_sharpness: Annotated[float, pydantic.Field(ge=0)]  # deviation of the Laplacian     blurred
     caption_characters: tuple[Count, Positive]  # fewest and most          caption_too_short, caption_too_long
-    duplicate_distance: Annotated[int, pydantic.Field(ge=0, le=16)]  # bits of 64, 0: copies alone; they share a split
+    duplicate_distance: Annotated[int, pydantic.Field(ge=0, le=16)]  # bits of 64, 0: copies alone; in one split
     keep_duplicates: bool  # or else one of them is kept                                 near_duplicate
 
 
@@ -185,8 +185,8 @@ class FolderParams(MediaParams):
         images = self.kind == "imagefolder"
         frames = self.buckets.frames if isinstance(self.buckets, GridParams) else [bucket[0] for bucket in self.buckets]
         idle = [count for count in frames if (count == 1) != images]
-        if idle:
-            what = "images take buckets of 1 frame" if images else "clips take buckets of 5 frames or more"
+        if idle and (images or len(idle) < len(frames)):
+            what = "images take buckets of 1 frame" if images else "clips take buckets of 5 frames or more, if any has"
             raise ValueError(f"{what}: nothing would ever fill one of {idle[0]} frame(s); remove it")
         return self
 
@@ -200,7 +200,7 @@ class SidecarParams(MediaParams):
 
 
 class TableParams(MediaParams):
-    """A parquet, CSV or JSON lines table that names media and captions; names are relative to the table's folder or absolute."""
+    """A table of media and captions (parquet, CSV, JSON lines); names are relative to its folder or absolute."""
 
     kind: Literal["table"]
     media: str  # column with the path of the media
@@ -241,6 +241,7 @@ class CacheParams(Record):
 
     encode_batch: Positive  # items per VAE call, padded: results depend on it
     text_batch: Positive
+    threads: Positive  # of CPU; latents depend on it in their last bits
     stored_dtype: Literal["float32", "bfloat16"]
     preview_prompts: tuple[str, ...]  # encoded beside the captions, for the previews of trainings
 
@@ -343,7 +344,7 @@ class LoopParams(FrozenLosses):
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
     validate_every: Every
     checkpoint_every: Positive  # steps
-    threads: Positive  # of CPU, for the training alone; on a CPU the bits of the weights depend on it
+    threads: Positive  # of CPU; the bits of the weights depend on it
     seed: int
 
 
@@ -381,6 +382,7 @@ class EvaluateParams(Record):
     samples: Annotated[dict[BucketName, Positive], pydantic.Field(min_length=1)]  # per model
     curve_steps: tuple[Positive, ...]  # quality is drawn against these numbers of steps
     curve_samples: Positive
+    threads: Positive  # of CPU; samples depend on it in their last bits
     seed: int
 
 

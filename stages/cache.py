@@ -15,6 +15,8 @@ def main() -> None:
     parser.add_argument("--latents", type=Path, required=True)
     args = parser.parse_args()
 
+    import torch
+
     from frostline import digests, encoding, manifest, params, revisions, workspace
     from frostline.codec import Codec
     from frostline.sources import reading
@@ -31,6 +33,7 @@ def main() -> None:
             "revision": revisions.of("cache"),
         }
     )
+    torch.set_num_threads(settings.cache.threads)
     with workspace.lock(args.latents):
         work = workspace.work_folder(f"cache-{args.source}", key)
         facts = encoding.write_source(rows, lambda row: reading.pixels(source, row), codec, settings.cache, work)

@@ -15,11 +15,14 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, required=True)
     args = parser.parse_args()
 
+    import torch
+
     from frostline import evaluation, files, models, params, report, workspace
     from frostline.codec import Codec
     from frostline.generation import Generator
 
     settings = params.load(args.params)
+    torch.set_num_threads(settings.evaluate.threads)
     plan = evaluation.plan(settings.evaluate)
     codec, judge = Codec(settings.base), evaluation.find_judge(Path(settings.base))
     folders = settings.models(args.models)

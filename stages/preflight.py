@@ -16,6 +16,8 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True)
     args = parser.parse_args()
 
+    import torch
+
     from frostline import files, manifest, params
     from frostline.checks import of_data, of_training, report
     from frostline.codec import Codec
@@ -25,6 +27,7 @@ def main() -> None:
     settings = params.load(args.params)
     dataset = Dataset(args.index, args.latents)
     codec = Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
+    torch.set_num_threads(settings.cache.threads)  # what is encoded again is encoded as the cache was
     findings = {}
     for name, source in settings.sources.items():
         rows = manifest.read(args.manifests / name)

@@ -188,14 +188,12 @@ def _add_videos(draft: Draft, dataset: Videos, origin: dict[str, Any], sizes: li
 
 
 def _lengths(draft: Draft, dataset: Videos, where: str) -> list[int]:
-    """Numbers of frames of the rows; refuses rows of one frame, which no clip has here."""
+    """Numbers of frames of the rows; refuses `full` clips of less than five, which would be single frames."""
     full = dataset.frame_extraction == "full"
     lengths = list(range(5, dataset.max_frames + 1, 4)) if full else sorted(set(dataset.target_frames))
-    if not lengths or lengths[0] == 1:
-        key, value = ("max_frames", dataset.max_frames) if full else ("target_frames", [*dataset.target_frames])
-        why = "buckets of 1 frame are for images here, so a clip gives no row of a single frame"
-        remedy = "give 5 or more, and import such frames as images"
-        raise WrongUse(f"{draft.config}: key '{where}.{key}' has the value {value}: {why}; {remedy}")
+    if not lengths:
+        why = "a clip taken in full gives rows of 5 frames or more here; give 5 or more, or target_frames = [1]"
+        raise WrongUse(f"{draft.config}: key '{where}.max_frames' has the value {dataset.max_frames}: {why}")
     if full:
         draft.note(
             "frame_extraction", "full takes 1 frame of a clip of 2 to 4; here such a clip is left out (too_short)"

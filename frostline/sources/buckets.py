@@ -43,12 +43,14 @@ def choose(buckets: Sequence[Bucket], extent: Extent) -> Bucket:
 
 
 def of_medium(buckets: Sequence[Bucket], medium: str) -> list[Bucket]:
-    """The buckets a medium may go to: of one frame for images, of more for all others; Unusable if there is none."""
+    """The buckets a medium may go to: of one frame for images, of more for clips, or any for clips where none has more.
+
+    Raises media.Unusable for an image where no bucket has one frame.
+    """
     found = [bucket for bucket in buckets if (bucket[0] == 1) == (medium == "image")]
-    if not found:
-        what = "an image, and no bucket has 1 frame" if medium == "image" else "a clip, and all buckets have 1 frame"
-        raise media.Unusable("no_bucket", f"{what}; add one")
-    return found
+    if not found and medium == "image":
+        raise media.Unusable("no_bucket", "an image, and no bucket has 1 frame; add one")
+    return found or list(buckets)
 
 
 def crop(bucket: Bucket, extent: Extent, place: CropParams, item: str) -> Crop:

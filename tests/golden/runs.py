@@ -26,7 +26,13 @@ def cache(folder: Path) -> Numbers:
     base = conftest.make_base(folder / "base", seed=0)
     settings = records.parse(
         params.CacheParams,
-        {"encode_batch": 2, "text_batch": 4, "stored_dtype": "float32", "preview_prompts": ["a handwritten digit one"]},
+        {
+            "encode_batch": 2,
+            "text_batch": 4,
+            "threads": 1,
+            "stored_dtype": "float32",
+            "preview_prompts": ["a handwritten digit one"],
+        },
         origin="tests/golden",
     )
     codec = Codec(base, stored_dtype=settings.stored_dtype)

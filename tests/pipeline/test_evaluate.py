@@ -60,6 +60,7 @@ def _params(folder: Path, base: str) -> None:
         "samples": {"1x32x32": 20, "5x32x32": 40},
         "curve_steps": [1],
         "curve_samples": 10,
+        "threads": 1,
         "seed": 0,
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))

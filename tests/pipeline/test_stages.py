@@ -44,7 +44,7 @@ def settings() -> dict[str, Any]:
         "pictures": _source("imagefolder", [1, 32, 32]),
         "said": {"kind": "prompts", "path": "media/said.txt", "split": SPLIT},
     }
-    values["cache"] |= {"encode_batch": 8, "preview_prompts": ["a handwritten digit seven"]}
+    values["cache"] |= {"encode_batch": 8, "threads": 1, "preview_prompts": ["a handwritten digit seven"]}
     values["preflight"] |= {"statistics_rows": 100, "roundtrip_rows": 4, "reencode_rows": 2, "minimum_psnr": 20.0}
     short = {
         "steps": 120,

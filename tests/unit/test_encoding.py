@@ -12,7 +12,7 @@ from tests import tiny as tiny_cache
 
 SETTINGS = records.parse(
     params.CacheParams,
-    {"encode_batch": 2, "text_batch": 4, "stored_dtype": "bfloat16", "preview_prompts": ["zero"]},
+    {"encode_batch": 2, "text_batch": 4, "threads": 1, "stored_dtype": "bfloat16", "preview_prompts": ["zero"]},
     origin="x",
 )
 

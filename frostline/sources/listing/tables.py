@@ -1,8 +1,8 @@
 """A parquet, CSV or JSON lines table of media and captions; the second door to pyarrow beside manifest and store.
 
 Names are relative to the table's folder, or absolute (a path, or s3://bucket/key). The captions' columns hold texts,
-or, in parquet and JSON, lists of texts; empty ones are none. Other columns become attributes where their values are texts,
-numbers or truth values. Only what the table names is listed: files beside it are none of its business.
+or, in parquet and JSON, lists of texts; empty ones are none. Other columns become attributes where their values are
+texts, numbers or truth values. Only what the table names is listed: files beside it are none of its business.
 """
 
 import math

@@ -112,8 +112,15 @@ def test_images_and_clips_of_one_folder_go_to_their_own_buckets(tmp_path: Path):
     rows, rejected = read(sidecar_params(tmp_path / "media"), tmp_path)
     assert [row.bucket for row in rows] == [(1, 32, 32), (5, 32, 32)]
     assert rejected == []
-    rows, rejected = read(sidecar_params(tmp_path / "media", buckets=[[1, 32, 32]]), tmp_path)
-    assert [(entry.locator, entry.reason) for entry in rejected] == [("b.mp4", "no_bucket")]
+    single = sidecar_params(tmp_path / "media", buckets=[[1, 32, 32]])
+    rows, rejected = read(single, tmp_path)
+    assert [(row.locator, row.bucket, row.shown) for row in rows] == [
+        ("a.png", (1, 32, 32), ()),
+        ("b.mp4", (1, 32, 32), (0,)),
+    ]
+    assert reading.pixels(single, rows[1]).shape == (1, 32, 32, 3)
+    rows, rejected = read(sidecar_params(tmp_path / "media", buckets=[[5, 32, 32]]), tmp_path)
+    assert [(entry.locator, entry.reason) for entry in rejected] == [("a.png", "no_bucket")]
 
 
 def test_a_mirror_image_is_a_row_of_its_own_in_the_same_split(tmp_path: Path):

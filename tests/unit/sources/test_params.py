@@ -49,8 +49,8 @@ def test_each_kind_has_its_own_keys():
         (FOLDER | {"buckets": [[5, 32, 32], [0, 32, 32]]}, "key 'sources.digits.buckets.1.0' has the value 0"),
         (FOLDER | {"buckets": []}, "key 'sources.digits.buckets' has the value (): tuple should have at least 1 item"),
         (
-            FOLDER | {"buckets": [[1, 32, 32]]},
-            "clips take buckets of 5 frames or more: nothing would ever fill one of 1 frame(s)",
+            FOLDER | {"buckets": [[1, 32, 32], [5, 32, 32]]},
+            "clips take buckets of 5 frames or more, if any has: nothing would ever fill one of 1 frame(s)",
         ),
         (FOLDER | {"kind": "imagefolder"}, "images take buckets of 1 frame: nothing would ever fill one of 5 frame(s)"),
         (FOLDER | {"window_stride": 8}, "unknown key 'sources.digits.window_stride' (value 8)"),
