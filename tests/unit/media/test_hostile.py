@@ -1,8 +1,5 @@
 """Files made to do harm: each is refused for a reason; nothing crashes, fills the memory, or opens another file."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +7,7 @@ import av
 import pytest
 
 from frostline import media
-from tests.unit.media import hostile, looking
-
-MAX_FRAMES = 200
-MEGABYTES = 256  # of address space beyond what is there before the first file
-
-PROGRAM = """
-import ctypes, json, os, pathlib, resource, struct, sys
-import av, numpy
-from PIL import AvifImagePlugin, Image
-from frostline import media
-from frostline.media import clips, images
-from frostline.storage import Blob
-
-folder, max_frames, megabytes = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-Image.init()
-pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (megabytes << 20),) * 2)
-watching = ctypes.CDLL(None).inotify_init1(os.O_NONBLOCK)
-ctypes.CDLL(None).inotify_add_watch(watching, os.fsencode(folder), 0x20)
-
-def opened():
-    found, data = set(), b""
-    try:
-        while more := os.read(watching, 1 << 16):
-            data += more
-    except BlockingIOError:
-        pass
-    while data:
-        length = struct.unpack_from("iIII", data)[3]
-        found.add(data[16 : 16 + length].rstrip(b"\\0").decode())
-        data = data[16 + length :]
-    return sorted(found)
-
-limits = media.Limits(max_pixels=2_000_000, max_frames=max_frames)
-for name in json.loads(sys.stdin.read()):
-    path = folder / name
-    size = path.stat().st_size if path.is_file() else 4096
-    reasons = []
-    for medium in (None, "image", "clip", "frames"):
-        if (name, medium) == ("frame.gif", "clip"):
-            continue  # a clip is cut to its screen, here of one pixel
-        try:
-            media.probe([Blob(str(path), 0, size, "")], medium, limits, None)
-            reasons.append(["taken", ""])
-        except media.Unusable as error:
-            reasons.append([error.reason, str(error)])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"name": name, "reasons": reasons, "opened": opened(), "peak": peak}), flush=True)
-"""
+from tests.unit.media import hostile, judging, looking
 
 REASONS = {
     "pixels.png": "too_many_pixels",
@@ -91,20 +40,7 @@ REASONS = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What became of each file, in a process of its own whose memory is bounded."""
-    folder = tmp_path_factory.mktemp("hostile") / "set"
-    names = hostile.make(folder, MAX_FRAMES)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(folder), str(MAX_FRAMES), str(MEGABYTES)],
-        input=json.dumps(names),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (done.returncode, [one["name"] for one in found]) == (0, names), done.stderr[-2000:]
-    return found
+    return judging.judged(tmp_path_factory.mktemp("hostile") / "set")
 
 
 def test_every_kind_is_refused_with_a_reason(found: list[dict[str, Any]]):
@@ -132,7 +68,7 @@ def test_memory_is_bounded(found: list[dict[str, Any]]):
 
 
 def test_the_files_would_do_harm_elsewhere(tmp_path: Path):
-    hostile.make(tmp_path, MAX_FRAMES)
+    hostile.make(tmp_path, judging.MAX_FRAMES)
     with av.open(str(tmp_path / "concat.mp4")) as container:  # opened by its name, as a player does
         assert sum(1 for _ in container.decode(video=0)) == 12  # the canary's
     assert looking.probe(tmp_path / "canary.mp4").extent.frames == 12
@@ -141,7 +77,7 @@ def test_the_files_would_do_harm_elsewhere(tmp_path: Path):
 
 def test_the_same_set_every_time(tmp_path: Path):
     for name in "ab":
-        hostile.make(tmp_path / name, MAX_FRAMES)
+        hostile.make(tmp_path / name, judging.MAX_FRAMES)
     for file in sorted((tmp_path / "a").iterdir()):
         if file.is_file() and file.name not in ("zero.jpg", "alias.mov", "file_url.mov"):  # two hold the folder's path
             assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
