@@ -8,13 +8,14 @@ Equal rows give equal bytes: no times, no absolute paths, locators relative to t
 """
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,13 +95,14 @@ _TYPES: dict[Any, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     bool: pa.bool_(),
+    bytes: pa.binary(),
     tuple[int, int]: pa.list_(_required(pa.int64()), 2),
     tuple[int, int, int, int]: pa.list_(_required(pa.int64()), 4),
     tuple[int, ...]: pa.list_(_required(pa.int64())),
     tuple[float, ...]: pa.list_(_required(pa.float64())),
     tuple[str, ...]: pa.list_(_required(pa.string())),
 }
-R = TypeVar("R", Row, Rejected)
+R = TypeVar("R")
 Require = Callable[[dict[str, Any]], None]
 
 
@@ -131,10 +133,20 @@ def write(
     ``rows`` may be a stream: some thousands are held at a time. ``require`` sees the summary before the manifest takes
     the place of the one before, and raises if it should not. Raises WrongUse on duplicate ids.
     """
+    return write_columns(folder, in_columns(Row, rows), rejected, require)
+
+
+def write_columns(
+    folder: str | Path,
+    rows: Iterable["Columns[Row]"],
+    rejected: Sequence[Rejected],
+    require: Require = lambda _: None,
+) -> dict[str, Any]:
+    """As ``write``, of rows in columns: AT_ONCE of them a part, but for the last."""
     counts = Counts()
     with files.new_folder(folder) as beside:
-        _write_table(beside / ITEMS, Row, counts.over(rows))
-        _write_table(beside / REJECTED, Rejected, rejected)
+        write_table(beside / ITEMS, Row, counts.over(rows))
+        write_table(beside / REJECTED, Rejected, in_columns(Rejected, rejected))
         summary = counts.summary(rejected)
         require(summary)
         summary["digests"] = {name: digests.of_file(beside / name) for name in (ITEMS, REJECTED)}
@@ -144,23 +156,18 @@ def write(
 
 def read(folder: str | Path) -> list[Row]:
     """The rows of a manifest in their order; raises Refused if a table is not the one that was written."""
-    return [_row(values) for values in _read_table(Path(folder), ITEMS)]
+    return _read_table(Path(folder), Row, ITEMS)
 
 
 def read_rejected(folder: str | Path) -> list[Rejected]:
     """What was left out; raises Refused if the table is not the one that was written."""
-    return [Rejected(**row) for row in _read_table(Path(folder), REJECTED)]
-
-
-def _row(values: dict[str, Any]) -> Row:
-    tuples: dict[str, Any] = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Row(**(values | tuples))
+    return _read_table(Path(folder), Rejected, REJECTED)
 
 
 def summarise(rows: Iterable[Row], rejected: Sequence[Rejected]) -> dict[str, Any]:
     """What manifest.json says of these, but for its digests."""
     counts = Counts()
-    collections.deque(counts.over(rows), maxlen=0)
+    collections.deque(counts.over(in_columns(Row, rows)), maxlen=0)
     return counts.summary(rejected)
 
 
@@ -171,13 +178,12 @@ class Counts:
         self._buckets: dict[tuple[int, int, int], dict[str, int]] = {}
         self._ids: dict[bytes, str] = {}  # locators by id
         self._items: set[str] = set()
-        self._rows = 0
 
-    def over(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def over(self, rows: Iterable["Columns[Row]"]) -> Iterator["Columns[Row]"]:
         """The rows, counted."""
-        for row in rows:
-            self._add(row)
-            yield row
+        for part in rows:
+            self._add(part)
+            yield part
 
     def summary(self, rejected: Sequence[Rejected]) -> dict[str, Any]:
         """``media`` gave rows, ``left_out`` gave none; the reasons count all that went."""
@@ -192,14 +198,23 @@ class Counts:
             "rejected": dict(collections.Counter(entry.reason for entry in rejected)),
         }
 
-    def _add(self, row: Row) -> None:
-        first = self._ids.setdefault(row.id.encode(), row.locator)
-        if len(self._ids) == self._rows:
-            raise WrongUse(f"a row occurs more than once, at {first}, {row.locator}; name each item once")
-        self._rows = len(self._ids)
-        self._items.add(row.item)
-        counts = self._buckets.setdefault(row.bucket, dict.fromkeys(SPLITS, 0))
-        counts[row.split] += 1
+    def _add(self, rows: "Columns[Row]") -> None:
+        ids, locators = rows.values("id"), rows.values("locator")
+        new = dict(zip(map(str.encode, ids), locators, strict=True))
+        if len(new) < len(ids) or not self._ids.keys().isdisjoint(new):
+            self._refuse(ids, locators)
+        self._ids |= new
+        self._items.update(rows.values("item"))
+        keys = zip(*map(rows.values, ("frames", "height", "width", "split")), strict=True)
+        for (*bucket, split), count in collections.Counter(keys).items():
+            counts = self._buckets.setdefault(tuple(bucket), dict.fromkeys(SPLITS, 0))
+            counts[split] += count
+
+    def _refuse(self, ids: Sequence[str], locators: Sequence[str]) -> None:
+        for name, locator in zip(map(str.encode, ids), locators, strict=True):
+            if name in self._ids:
+                raise WrongUse(f"a row occurs more than once, at {self._ids[name]}, {locator}; name each item once")
+            self._ids[name] = locator
 
 
 def bucket_name(bucket: tuple[int, int, int]) -> str:
@@ -207,29 +222,90 @@ def bucket_name(bucket: tuple[int, int, int]) -> str:
     return "x".join(map(str, bucket)) if bucket[0] else "prompts"
 
 
-def _schema(cls: type[Row | Rejected]) -> pa.Schema:
-    return pa.schema([pa.field(field.name, _TYPES[field.type], nullable=False) for field in dataclasses.fields(cls)])
+# ------------------------------------------------------------------------------------------------------------ columns
 
 
-def _write_table(path: Path, cls: type[R], rows: Iterable[R]) -> None:
-    schema = _schema(cls)
-    values = operator.attrgetter(*schema.names)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for part in _parts(rows):
-            columns = zip(*map(values, part), strict=True)
-            writer.write_batch(
-                pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-            )
+class Columns(Generic[R]):
+    """Many records of one class in columns, each as long as there are records: Row, Rejected and the like."""
+
+    def __init__(self, kind: type[R], table: pa.Table) -> None:
+        self._kind, self.table = kind, table
+
+    @classmethod
+    def of(cls, kind: type[R], records: Sequence[R]) -> "Columns[R]":
+        """Records in their order."""
+        schema = _schema(kind)
+        values = operator.attrgetter(*schema.names)
+        columns = zip(*map(values, records), strict=True) if records else ([] for _ in schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        return cls(kind, pa.Table.from_arrays(arrays, schema=schema))
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def values(self, name: str) -> list[Any]:
+        """A column of texts, bytes or numbers."""
+        return self.table.column(name).to_numpy().tolist()
+
+    def records(self, places: Sequence[int] | None = None) -> list[R]:
+        """All records, or those at some places."""
+        chosen = self.table if places is None else self.table.take(places)
+        return [self._kind(**{name: _value(value) for name, value in each.items()}) for each in chosen.to_pylist()]
+
+    def where(self, kept: Sequence[bool]) -> "Columns[R]":
+        """Those for which it is true."""
+        return self if all(kept) else Columns(self._kind, self.table.filter(pa.array(kept, pa.bool_())))
+
+    def with_others(self, others: "Columns[R]") -> "Columns[R]":
+        """The others after these."""
+        return Columns(self._kind, pa.concat_tables([self.table, others.table]))
+
+    def sorted_by(self, name: str) -> "Columns[R]":
+        """In the order of a column; those of one value stay in theirs."""
+        return Columns(self._kind, self.table.sort_by(name))
+
+    def parts(self) -> Iterator["Columns[R]"]:
+        """The same, AT_ONCE a part."""
+        whole = self.table.combine_chunks()
+        return (Columns(self._kind, whole.slice(start, AT_ONCE)) for start in range(0, len(self), AT_ONCE))
 
 
-def _parts(rows: Iterable[R]) -> Iterator[list[R]]:
-    left = iter(rows)
+def in_columns(kind: type[R], records: Iterable[R]) -> Iterator[Columns[R]]:
+    """A stream of records in columns, AT_ONCE a part."""
+    left = iter(records)
     while part := list(itertools.islice(left, AT_ONCE)):
-        yield part
+        yield Columns.of(kind, part)
 
 
-def _read_table(folder: Path, name: str) -> list[dict[str, Any]]:
+def write_table(path: Path, kind: type[R], parts: Iterable[Columns[R]]) -> None:
+    """Write a table of columns as they come."""
+    with writing(path, kind) as write:
+        for part in parts:
+            write(part)
+
+
+@contextlib.contextmanager
+def writing(path: Path, kind: type[R]) -> Iterator[Callable[[Columns[R]], None]]:
+    """Gives what writes a part; the table is whole in the end."""
+    with pq.ParquetWriter(path, _schema(kind), compression="zstd") as writer:
+        yield lambda part: writer.write_table(part.table)
+
+
+def read_table(path: Path, kind: type[R]) -> Columns[R]:
+    """A table that was written so."""
+    return Columns(kind, pq.read_table(path))
+
+
+def _schema(kind: type[Any]) -> pa.Schema:
+    return pa.schema([pa.field(field.name, _TYPES[field.type], nullable=False) for field in dataclasses.fields(kind)])
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read_table(folder: Path, kind: type[R], name: str) -> list[R]:
     wanted = files.read_json(folder / SUMMARY)["digests"][name]
     if not (folder / name).is_file() or digests.of_file(folder / name) != wanted:
         raise Refused(f"{folder / name}: missing, or not the table that {SUMMARY} was written with; {REMEDY}")
-    return pq.read_table(folder / name).to_pylist()
+    return read_table(folder / name, kind).records()

@@ -82,6 +82,9 @@ class Passed:
     detail: str
 
 
+ReadAll = Callable[[Sequence[Blob], int], Iterator[bytes | WrongUse]]  # see ``read_all``
+
+
 def is_remote(path: str) -> bool:
     """Is it in an object store? Raises WrongUse for an address of another kind."""
     if "://" in path and not path.startswith(S3):

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ SHOWN = 20  # lines of what was left out; the table in the manifest holds all
 def main() -> None:
     """Read the source's media, write its manifest and its examples."""
     args = _arguments()
+    gc.disable()  # what is known of media is much and has no cycles; to look for them takes longer than all else
 
     from frostline import manifest, params, workspace
     from frostline.sources import preparing
@@ -28,10 +30,10 @@ def main() -> None:
     name, source, sheets = args.source, params.load(args.params).source(args.source), Sheets()
     means = preparing.Means(processes=args.processes, verify=args.verify, progress=_progress(name), look=sheets.look)
     with workspace.lock(args.manifest):
-        rows, rejected = preparing.rows(name, source, means)
+        rows, rejected = preparing.columns(name, source, means)
         _show(rejected)
         require = functools.partial(preparing.require_usable, name, source, rejected=rejected)
-        summary = manifest.write(args.manifest, sheets.over(rows), rejected, require)
+        summary = manifest.write_columns(args.manifest, sheets.over(rows), rejected, require)
         if args.sheets:
             sheets.write(args.sheets, name, source, rejected, means.pictures(name))
     for bucket, splits in summary["buckets"].items():

@@ -6,28 +6,37 @@ from pathlib import Path
 from typing import Any
 
 from frostline import workspace
-from frostline.media import Probe
+from frostline.manifest import Columns
+from frostline.sources.seen import Seen
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # what a progress bar does to the things it counts
 
 
-def _look_away(_: Probe) -> None:
-    """Nobody wants to see the probes."""
+def _look_away(_: Columns[Seen]) -> None:
+    """Nobody wants to see it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """How media are read, and what is remembered of them where."""
 
-    work: Path = workspace.WORK  # probes and captions that were made once are kept below it
+    work: Path = workspace.WORK  # what was read or made once is kept below it
     processes: int = 0  # that decode; 0: this one
     verify: bool = False  # read all bytes, whatever sizes and times say
     progress: Progress = iter
-    look: Callable[[Probe], None] = _look_away  # is shown every probe once
+    look: Callable[[Columns[Seen]], None] = _look_away  # is shown once what was seen of all media
 
     def probes(self, source: str) -> Path:
         """Where a source's probes are kept."""
         return self.work / "probes" / f"{source}.sqlite"
+
+    def texts(self, source: str) -> Path:
+        """Where the small texts of a source are kept."""
+        return self.work / "texts" / f"{source}.sqlite"
+
+    def rows(self, source: str) -> Path:
+        """Where the rows of a source are kept, by what they were made from."""
+        return self.work / "rows" / source
 
     def captions(self, source: str) -> Path:
         """Where the captions made for a source are kept."""

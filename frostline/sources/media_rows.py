@@ -7,21 +7,23 @@ are asked for.
 """
 
 import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from frostline import captioning, manifest, media
-from frostline.manifest import Rejected, Row
+from frostline.manifest import Columns, Rejected, Row
 from frostline.media import Extent, Medium, Probe
 from frostline.params import AnyMediaParams
-from frostline.sources import buckets, duplicates, filters, listing, probing, splits, windows
+from frostline.sources import buckets, duplicates, filters, listing, probing, seen, splits, windows
 from frostline.sources.buckets import Bucket
-from frostline.sources.entries import Caption, Entry
+from frostline.sources.entries import Caption, Entry, Listing
 from frostline.sources.filters import Why
 from frostline.sources.means import Means
+from frostline.sources.seen import Seen
+from frostline.sources.texts import Texts
 
 
 @dataclass(slots=True)
@@ -40,8 +42,8 @@ class Usable:
 
     @property
     def key(self) -> str:
-        """What its split goes by: the item's name, or its content, so that copies stay together."""
-        return self.entry.item or self.content
+        """What its split goes by."""
+        return seen.key(self.entry, self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,44 @@ class Window:
 
 def rows(source: str, params: AnyMediaParams, means: Means) -> tuple[Iterator[Row], list[Rejected]]:
     """Rows in the order of their locators, and one Rejected for each medium, scene or caption that was left out."""
-    return Reading(source, params, means).rows()
+    found = listed(source, params, means)
+    part = Reading(source, params, means).part(found.entries)
+    means.look(part.seen)
+    return part.rows, in_order([*found.rejected, *part.rejected])
+
+
+def listed(source: str, params: AnyMediaParams, means: Means) -> Listing:
+    """All media of a source; texts beside them are read once."""
+    return listing.read(source, params, Texts(means.texts(source), verify=means.verify).read_all)
+
+
+def in_order(rejected: Iterable[Rejected]) -> list[Rejected]:
+    """What was left out, as tables have it."""
+    return sorted(rejected, key=lambda entry: (entry.locator, entry.reason, entry.detail))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What some media of a source become, as if there were no others."""
+
+    rows: Iterator[Row]
+    rejected: list[Rejected]
+    seen: Columns[Seen]  # of those that could be decoded
 
 
 class Reading:
-    """One source on its way from media to rows."""
+    """Media of one source on their way to rows."""
 
     def __init__(self, source: str, params: AnyMediaParams, means: Means) -> None:
         self._source, self._params, self._means = source, params, means
         self._buckets = buckets.all_of(params.buckets)
         self._chosen: dict[tuple[bool, Extent], Bucket | Why] = {}
         self._rejected: list[Rejected] = []
+        self._seen: list[Seen] = []
 
-    def rows(self) -> tuple[Iterator[Row], list[Rejected]]:
-        """See the module."""
-        usable, hashes = self._probed()
+    def part(self, entries: Sequence[Entry]) -> Part:
+        """See the module; entries in the order of their locators."""
+        usable, hashes = self._probed(entries)
         near, groups = self._compared(usable, hashes)
         dealt = splits.of_groups([one.key for one in usable], groups, self._params.split)
         for one, split in zip(usable, dealt, strict=True):
@@ -77,24 +102,21 @@ class Reading:
             usable = self._distinct(usable, near)
         usable = self._captioned(usable)
         found = (row for one in usable for row in self._rows(one))
-        return found, sorted(self._rejected, key=lambda entry: (entry.locator, entry.reason, entry.detail))
+        return Part(rows=found, rejected=self._rejected, seen=Columns.of(Seen, self._seen))
 
-    def _probed(self) -> tuple[list[Usable], list[tuple[int, ...]]]:
+    def _probed(self, entries: Sequence[Entry]) -> tuple[list[Usable], list[tuple[int, ...]]]:
         """What passes the filters, and its hashes."""
-        listed = listing.read(self._source, self._params)
-        self._rejected += listed.rejected
         usable: list[Usable] = []
         hashes: list[tuple[int, ...]] = []
         means = self._means
-        entries = means.progress(listed.entries)
         cache = means.probes(self._source)
         for entry, found in probing.probe_all(
-            self._source, entries, self._params, cache, means.processes, verify=means.verify
+            self._source, means.progress(entries), self._params, cache, means.processes, verify=means.verify
         ):
             if isinstance(found, Rejected):
                 self._rejected.append(found)
                 continue
-            means.look(found)
+            self._seen.append(seen.of(entry, found))
             one = self._filtered(entry, found)
             if one is not None:
                 usable.append(one)

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from frostline import manifest
 from frostline.errors import Refused, WrongUse
-from frostline.manifest import Rejected, Row
+from frostline.manifest import Columns, Rejected, Row
 from frostline.params import DigitsParams, PromptsParams, SourceParams, WorldParams
-from frostline.sources import embedded, media_rows, prompts
+from frostline.sources import embedded, media_rows, prompts, remembering
 from frostline.sources.means import Means
 
 
@@ -21,6 +22,16 @@ def rows(source: str, params: SourceParams, means: Means | None = None) -> tuple
     if isinstance(params, PromptsParams):
         return prompts.rows(source, params), []
     return media_rows.rows(source, params, means)
+
+
+def columns(
+    source: str, params: SourceParams, means: Means | None = None
+) -> tuple[Iterable[Columns[Row]], Sequence[Rejected]]:
+    """The same in columns; rows of media that were not touched since are taken as they were made the last time."""
+    if isinstance(params, DigitsParams | WorldParams | PromptsParams):
+        found, rejected = rows(source, params, means)
+        return manifest.in_columns(Row, found), rejected
+    return remembering.columns(source, params, means or Means())
 
 
 def require_usable(source: str, params: SourceParams, summary: dict[str, Any], rejected: Sequence[Rejected]) -> None:

@@ -11,6 +11,7 @@ processes has any influence on what is found.
 import collections
 import contextlib
 import dataclasses
+import itertools
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,12 +23,12 @@ from frostline.media import Limits, Probe, Scenes, keeping
 from frostline.media.keeping import Failure, Found
 from frostline.media.workers import Task, Workers
 from frostline.params import AnyMediaParams
-from frostline.sources import listing
+from frostline.sources import listing, memory
 from frostline.sources.entries import Entry
 
 REVISION = 1  # raise when a probe of the same bytes changes
 AHEAD = 1024  # entries under way at once: one that takes long does not hold up the others
-EVERY = 512  # outcomes are written at once
+EVERY = 512  # outcomes are written at once, and as many asked for
 TABLES = """
 create table if not exists files (
     locator text primary key, medium text not null, stamp text not null, content text not null) without rowid;
@@ -37,7 +38,8 @@ create table if not exists probes (
 """
 KNOWN = """
 select files.locator, files.medium, files.stamp, files.content, probes.value from files left join probes
-on probes.content = files.content and probes.medium = files.medium and probes.settings = ? order by files.locator
+on probes.content = files.content and probes.medium = files.medium and probes.settings = ?
+where files.locator in ({})
 """
 
 
@@ -54,9 +56,9 @@ class _Asked:
 def probe_all(
     source: str, entries: Iterable[Entry], params: AnyMediaParams, cache: Path, processes: int, *, verify: bool
 ) -> Generator[tuple[Entry, Probe | Rejected], None, None]:
-    """Every entry, in the order given (that of their locators), with what it is or why it cannot be used."""
+    """Every entry, in the order given, with what it is or why it cannot be used."""
     limits, scenes = limits_of(params)
-    with contextlib.closing(Workers(processes, limits, scenes)) as workers, _opened(cache) as store:
+    with contextlib.closing(Workers(processes, limits, scenes)) as workers, memory.opened(cache, TABLES) as store:
         scan = _Scan(_Store(store, limits, scenes), workers, verify=verify)
         for entry, found in scan.over(entries):
             yield entry, _rejected(source, listing.root(params), entry, found) if isinstance(found, Failure) else found
@@ -154,13 +156,14 @@ class _Store:
         return self._store.execute(asked, (self._settings,)).fetchone() is None
 
     def beside(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, _Known | None]]:
-        """Entries with what is known of each: both in the order of their locators, so one pass is enough."""
-        rows = iter(self._store.execute(KNOWN, (self._settings,)))
-        row = next(rows, None)
-        for entry in entries:
-            while row is not None and row[0] < entry.locator:
-                row = next(rows, None)
-            yield entry, _Known(*row[1:]) if row is not None and row[0] == entry.locator else None
+        """Entries with what is known of each; asked for some at a time."""
+        left = iter(entries)
+        while some := list(itertools.islice(left, EVERY)):
+            asked = KNOWN.format(", ".join("?" * len(some)))
+            rows = self._store.execute(asked, (self._settings, *[entry.locator for entry in some])).fetchall()
+            known = {locator: _Known(*facts) for locator, *facts in rows}
+            for entry in some:
+                yield entry, known.get(entry.locator)
 
     def value(self, content: str, medium: str | None) -> str | None:
         """What is known of such bytes."""
@@ -185,28 +188,6 @@ class _Store:
             self._store.executemany("insert or replace into probes values (?, ?, ?, ?)", self._probes)
         self._files.clear()
         self._probes.clear()
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The kept probes; a file that is damaged goes, as all it holds can be found again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        store = _connected(path)
-    except sqlite3.DatabaseError:
-        for file in path.parent.glob(f"{path.name}*"):
-            file.unlink()
-        store = _connected(path)
-    with contextlib.closing(store):
-        yield store
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    store = sqlite3.connect(path)
-    store.execute("pragma journal_mode = wal")
-    store.execute("pragma synchronous = normal")
-    store.executescript(TABLES)
-    return store
 
 
 def stamp_of(entry: Entry) -> str:

@@ -29,6 +29,7 @@
 
 import collections
 import heapq
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,10 @@ from typing import Any
 import numpy as np
 
 from frostline import digests, files, media
-from frostline.manifest import Rejected, Row
-from frostline.media import Probe
+from frostline.manifest import Columns, Rejected, Row
 from frostline.params import AnyMediaParams, DigitsParams, PromptsParams, SourceParams, WorldParams
 from frostline.sources import embedded, listing
+from frostline.sources.seen import Seen
 
 FILE = "sheets.json"
 ROWS, REJECTED = 24, 6  # of a bucket, of a reason
@@ -64,33 +65,33 @@ class Sheets:
     """Sees what passes by, keeps the examples and the measures."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[int, int, int], list[tuple[int, str, Row]]] = {}
+        self._rows: dict[tuple[int, int, int], list[Row]] = {}
         self._measures = {name: collections.Counter[float]() for name in ("brightness", "sharpness", "motion")}
 
-    def look(self, probe: Probe) -> None:
-        """Count what a medium shows."""
-        measures = probe.measures
-        self._measures["brightness"][_rounded(measures.brightness)] += 1
-        self._measures["sharpness"][_rounded(measures.sharpness)] += 1
-        if probe.medium != "image":
-            self._measures["motion"][_rounded(measures.motion)] += 1
+    def look(self, seen: Columns[Seen]) -> None:
+        """Count what media show."""
+        moving = seen.where([medium != "image" for medium in seen.values("medium")])
+        for name, counts in self._measures.items():
+            counts.update(map(_rounded, (moving if name == "motion" else seen).values(name)))
 
-    def over(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def over(self, rows: Iterable[Columns[Row]]) -> Iterator[Columns[Row]]:
         """The rows; of each bucket those with the smallest ids are kept."""
-        for row in rows:
-            kept = self._rows.setdefault(row.bucket, [])
-            entry = (-int(row.id, 16), row.id, row)
-            if len(kept) < ROWS:
-                heapq.heappush(kept, entry)
-            elif entry[0] > kept[0][0]:
-                heapq.heapreplace(kept, entry)
-            yield row
+        for part in rows:
+            places: dict[tuple[int, int, int], list[tuple[str, int]]] = {}
+            columns = map(part.values, ("frames", "height", "width", "id"))
+            for place, (frames, height, width, name) in enumerate(zip(*columns, strict=True)):
+                places.setdefault((frames, height, width), []).append((name, place))
+            for bucket, found in places.items():
+                smallest = [place for _, place in heapq.nsmallest(ROWS, found)]
+                kept = self._rows.get(bucket, []) + part.records(smallest)
+                self._rows[bucket] = sorted(kept, key=operator.attrgetter("id"))[:ROWS]
+            yield part
 
     def write(self, folder: Path, source: str, params: SourceParams, rejected: Sequence[Rejected], made: Path) -> None:
         """Write the sheet, whole or not at all; thumbnails that were made before are taken from ``made``."""
         with files.new_folder(folder) as beside:
             pictures = _Pictures(params, beside, made)
-            rows = [row for _, kept in sorted(self._rows.items()) for _, _, row in sorted(kept, reverse=True)]
+            rows = [row for _, kept in sorted(self._rows.items()) for row in kept]
             sheet = {
                 "source": source,
                 "histograms": {name: sorted(counts.items()) for name, counts in self._measures.items() if counts},

@@ -12,18 +12,20 @@ holds that cannot be taken, are rejected by name. A table that is wrong itself (
 text that is none) is refused as a whole: WrongUse names the line.
 """
 
+import operator
+
 from frostline import storage
 from frostline.params import AnyMediaParams, FastVideoParams, FolderParams, SidecarParams, TableParams
 from frostline.sources.entries import Listing
 from frostline.sources.listing import fastvideo, frame_folders, metadata, sidecars, tables, webdataset
-from frostline.storage import Blob
+from frostline.storage import Blob, ReadAll
 
 
-def read(source: str, params: AnyMediaParams) -> Listing:
-    """All media of a source and what cannot be taken, both by locator."""
-    found = _read(source, params)
+def read(source: str, params: AnyMediaParams, read_all: ReadAll = storage.read_all) -> Listing:
+    """All media of a source and what cannot be taken, both by locator; ``read_all`` reads texts beside media."""
+    found = _read(source, params, read_all)
     return Listing(
-        sorted(found.entries, key=lambda entry: entry.locator),
+        sorted(found.entries, key=operator.attrgetter("locator")),
         sorted(found.rejected, key=lambda entry: (entry.locator, entry.reason)),
     )
 
@@ -40,11 +42,11 @@ def blobs(params: AnyMediaParams, file: str, offset: int, size: int) -> tuple[Bl
     return (storage.blob(root(params), file, offset, size),)
 
 
-def _read(source: str, params: AnyMediaParams) -> Listing:
+def _read(source: str, params: AnyMediaParams, read_all: ReadAll) -> Listing:
     if isinstance(params, FolderParams):
         return metadata.read(source, params)
     if isinstance(params, SidecarParams):
-        return sidecars.read(source, params)
+        return sidecars.read(source, params, read_all)
     if isinstance(params, TableParams):
         return tables.read(source, params)
     if isinstance(params, FastVideoParams):

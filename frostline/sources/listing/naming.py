@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -123,7 +122,13 @@ def entry(line: Named, file: str, blobs: tuple[Blob, ...], medium: Medium | None
 
 def is_medium(name: str) -> bool:
     """Could it be one, by its name? What it is, its first bytes say later."""
-    return posixpath.splitext(name)[1].lower() not in NOT_MEDIA
+    return split(name)[1].lower() not in NOT_MEDIA
+
+
+def split(name: str) -> tuple[str, str]:
+    """A name that is not hidden, and its extension apart, as posixpath.splitext has them but quicker."""
+    at = name.rfind(".")
+    return (name[:at], name[at:]) if at > name.rfind("/") + 1 else (name, "")
 
 
 def absent(source: str, name: str) -> Rejected:

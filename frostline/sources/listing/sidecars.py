@@ -1,28 +1,29 @@
 """Captions in text files beside the media: cats/1.png and cats/1.txt."""
 
-import posixpath
-
 from frostline import storage
 from frostline.errors import WrongUse
 from frostline.manifest import Rejected
 from frostline.params import SidecarParams
 from frostline.sources.entries import Caption, Entry, Listing
 from frostline.sources.listing import captions, naming
-from frostline.storage import Blob
+from frostline.storage import Blob, ReadAll
 
 
-def read(source: str, params: SidecarParams) -> Listing:
+def read(source: str, params: SidecarParams, read_all: ReadAll = storage.read_all) -> Listing:
     """All media of the folder; one text serves all media of its name."""
     found, passed = storage.walk(params.path)
     texts = {name.removesuffix(params.extension): blob for name, blob in found if name.endswith(params.extension)}
-    media = [(name, blob) for name, blob in found if naming.is_medium(name) and not name.endswith(params.extension)]
-    stems = {_stem(name) for name, _ in media}
-    described, unreadable = _captions(params, {stem: blob for stem, blob in texts.items() if stem in stems})
+    media = [
+        (name, naming.split(name)[0], blob)
+        for name, blob in found
+        if not name.endswith(params.extension) and naming.is_medium(name)
+    ]
+    stems = {stem for _, stem, _ in media}
+    described, unreadable = _captions(params, {stem: blob for stem, blob in texts.items() if stem in stems}, read_all)
     rejected = naming.untaken(source, passed)
     rejected += [_alone(source, stem + params.extension) for stem in texts if stem not in stems]
     entries: list[Entry] = []
-    for name, blob in media:
-        stem = _stem(name)
+    for name, stem, blob in media:
         if stem in unreadable:
             detail = f"{stem}{params.extension}: {unreadable[stem]}"
             rejected.append(Rejected(source=source, locator=name, reason="caption_unreadable", detail=detail))
@@ -31,12 +32,14 @@ def read(source: str, params: SidecarParams) -> Listing:
     return Listing(entries, rejected)
 
 
-def _captions(params: SidecarParams, texts: dict[str, Blob]) -> tuple[dict[str, tuple[Caption, ...]], dict[str, str]]:
+def _captions(
+    params: SidecarParams, texts: dict[str, Blob], read_all: ReadAll
+) -> tuple[dict[str, tuple[Caption, ...]], dict[str, str]]:
     """Captions by stem, and by stem why a text cannot be read."""
     parse = captions.of_text if params.lines == "one_caption" else captions.of_lines
     described: dict[str, tuple[Caption, ...]] = {}
     unreadable: dict[str, str] = {}
-    for stem, data in zip(texts, storage.read_all(list(texts.values()), captions.LIMIT), strict=True):
+    for stem, data in zip(texts, read_all(list(texts.values()), captions.LIMIT), strict=True):
         try:
             described[stem] = parse(captions.decode(_bytes(data)))
         except ValueError as error:
@@ -48,10 +51,6 @@ def _bytes(data: bytes | WrongUse) -> bytes:
     if isinstance(data, bytes):
         return data
     raise ValueError(str(data).partition(": ")[2])  # without the absolute path
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(name)[0]
 
 
 def _entry(name: str, blob: Blob, described: tuple[Caption, ...]) -> Entry:

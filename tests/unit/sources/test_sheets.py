@@ -32,8 +32,8 @@ def sheet(root: Path, name: str = "sheet") -> dict[str, Any]:
     """Make a sheet as the stage does, and read it."""
     work, settings, made = root.parent / "work", sidecar_params(root), Sheets()
     means = preparing.Means(work=work, look=made.look)
-    rows, rejected = preparing.rows("s", settings, means)
-    manifest.write(work / "manifest", made.over(rows), rejected)
+    rows, rejected = preparing.columns("s", settings, means)
+    manifest.write_columns(work / "manifest", made.over(rows), rejected)
     made.write(root.parent / name, "s", settings, rejected, means.pictures("s"))
     return files.read_json(root.parent / name / sheets.FILE)
 
@@ -119,7 +119,7 @@ def test_no_more_than_the_page_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_drawn_has_pictures_and_prompts_have_none(tmp_path: Path):
     values = {"kind": "digits", "path": "p", "size": 32, "draws": [{"frames": 5, "per_scan": 1}]}
     digits, made = records.parse(params.DigitsParams, values, origin="test"), Sheets()
-    rows, _ = preparing.rows("d", digits)
+    rows, _ = preparing.columns("d", digits)
     for _ in made.over(rows):
         pass
     made.write(tmp_path / "d", "d", digits, [], tmp_path / "made")
@@ -132,7 +132,7 @@ def test_what_is_drawn_has_pictures_and_prompts_have_none(tmp_path: Path):
         params.PromptsParams, {"kind": "prompts", "path": str(tmp_path / "prompts.txt"), "split": split}, origin="test"
     )
     made = Sheets()
-    for _ in made.over(preparing.rows("p", prompts)[0]):
+    for _ in made.over(preparing.columns("p", prompts)[0]):
         pass
     made.write(tmp_path / "p", "p", prompts, [], tmp_path / "made")
     found = files.read_json(tmp_path / "p" / sheets.FILE)["rows"]
