@@ -5,10 +5,10 @@ have if they were alone. So where few media are new, changed or gone, and none o
 rows of the new and changed are made, and join the others in the order of their locators. In any other case all rows
 are made, and kept for the next time:
 
-    items.parquet      as in the manifest
-    rejected.parquet   of media that could be decoded
-    media.parquet      those, as they were listed and what was seen of them (sources/seen.py)
-    made_from.json     digest of the params and of our code; digests of the tables
+    items.arrow      as in the manifest
+    rejected.arrow   of media that could be decoded
+    media.arrow      those, as they were listed and what was seen of them (sources/seen.py)
+    made_from.json   digest of the params and of our code; digests of the tables
 
 What a medium is by its listing is one line of text, with its stamps: a line that is there again is a medium that was
 not touched. Nothing of all this has any influence on the rows, and the folder can be deleted at any time.
@@ -21,7 +21,7 @@ from pathlib import Path
 import frostline
 from frostline import digests, files, manifest
 from frostline.errors import FrostlineError
-from frostline.manifest import ITEMS, REJECTED, Columns, Rejected, Row
+from frostline.manifest import Columns, Rejected, Row
 from frostline.params import AnyMediaParams
 from frostline.sources import media_rows, seen
 from frostline.sources.entries import Entry
@@ -30,7 +30,7 @@ from frostline.sources.media_rows import Part
 from frostline.sources.seen import Seen
 
 MOST = 2048  # media that came, changed or went; where more did, all rows are made
-MEDIA, FACTS = "media.parquet", "made_from.json"
+ITEMS, REJECTED, MEDIA, FACTS = "items.arrow", "rejected.arrow", "media.arrow", "made_from.json"
 
 
 def columns(source: str, params: AnyMediaParams, means: Means) -> tuple[Iterator[Columns[Row]], list[Rejected]]:
@@ -72,12 +72,14 @@ class _Keeping:
         media = part.seen.where([line != "" for line in part.seen.values("line")])
         rejected = _of_media(part.rejected, media)
         with files.new_folder(self.folder) as beside:
-            with manifest.writing(beside / ITEMS, Row) as write:
+            with manifest.keeping(beside / ITEMS, Row) as keep:
                 for rows in manifest.in_columns(Row, part.rows):
-                    write(rows)
+                    keep(rows)
                     yield rows
-            manifest.write_table(beside / REJECTED, Rejected, [Columns.of(Rejected, rejected)])
-            manifest.write_table(beside / MEDIA, Seen, [media])
+            with manifest.keeping(beside / REJECTED, Rejected) as keep:
+                keep(Columns.of(Rejected, rejected))
+            with manifest.keeping(beside / MEDIA, Seen) as keep:
+                keep(media)
             facts = {name: digests.of_file(beside / name) for name in (ITEMS, REJECTED, MEDIA)}
             files.write_json(beside / FACTS, {"made_from": self.made_from, "digests": facts})
 
@@ -91,9 +93,9 @@ class _Keeping:
         if not whole or facts["made_from"] != self.made_from:
             return None
         return _Kept(
-            rows=manifest.read_table(self.folder / ITEMS, Row),
-            rejected=manifest.read_table(self.folder / REJECTED, Rejected).records(),
-            media=manifest.read_table(self.folder / MEDIA, Seen),
+            rows=manifest.kept(self.folder / ITEMS, Row),
+            rejected=manifest.kept(self.folder / REJECTED, Rejected).records(),
+            media=manifest.kept(self.folder / MEDIA, Seen),
         )
 
 

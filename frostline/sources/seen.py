@@ -56,6 +56,8 @@ def key(entry: Entry, content: str) -> str:
 
 def tied(some: Columns[Seen], others: Columns[Seen], distance: int) -> bool:
     """Could a group, of near-duplicates, of copies or of one item, reach from one to the other?"""
+    if not len(some):
+        return False
     if any(not set(some.values(name)).isdisjoint(others.values(name)) for name in ("key", "content")):
         return True
     kinds = (True, False) if distance else ()

@@ -122,7 +122,12 @@ def entry(line: Named, file: str, blobs: tuple[Blob, ...], medium: Medium | None
 
 def is_medium(name: str) -> bool:
     """Could it be one, by its name? What it is, its first bytes say later."""
-    return split(name)[1].lower() not in NOT_MEDIA
+    return is_of_medium(split(name)[1])
+
+
+def is_of_medium(extension: str) -> bool:
+    """The same of an extension."""
+    return extension.lower() not in NOT_MEDIA
 
 
 def split(name: str) -> tuple[str, str]:

@@ -13,11 +13,8 @@ def read(source: str, params: SidecarParams, read_all: ReadAll = storage.read_al
     """All media of the folder; one text serves all media of its name."""
     found, passed = storage.walk(params.path)
     texts = {name.removesuffix(params.extension): blob for name, blob in found if name.endswith(params.extension)}
-    media = [
-        (name, naming.split(name)[0], blob)
-        for name, blob in found
-        if not name.endswith(params.extension) and naming.is_medium(name)
-    ]
+    others = [(name, *naming.split(name), blob) for name, blob in found if not name.endswith(params.extension)]
+    media = [(name, stem, blob) for name, stem, extension, blob in others if naming.is_of_medium(extension)]
     stems = {stem for _, stem, _ in media}
     described, unreadable = _captions(params, {stem: blob for stem, blob in texts.items() if stem in stems}, read_all)
     rejected = naming.untaken(source, passed)

@@ -195,7 +195,7 @@ def test_other_params_a_damaged_table_and_verify_make_all(
     assert warm.looked_at == 6
     warm.of(other, verify=True)
     assert warm.looked_at == 6
-    kept = tmp_path / "warm" / "work" / "rows" / "s" / "media.parquet"
+    kept = tmp_path / "warm" / "work" / "rows" / "s" / remembering.MEDIA
     kept.write_bytes(kept.read_bytes()[:-1])
     assert warm.of(other) == cold(other, tmp_path / "cold")
     assert warm.looked_at == 6
