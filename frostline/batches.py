@@ -14,7 +14,7 @@ import torch
 from frostline import randomness
 from frostline.dataset import Batch, Dataset
 from frostline.errors import WrongUse
-from frostline.params import BucketShare
+from frostline.params.trainings import BucketShare
 
 
 @dataclass(frozen=True, kw_only=True)

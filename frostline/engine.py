@@ -22,7 +22,7 @@ from frostline.ema import Average
 from frostline.errors import FrostlineError
 from frostline.objectives import Objective
 from frostline.optimizer import Optimizer
-from frostline.params import LoopParams
+from frostline.params.trainings import LoopParams
 from frostline.store import bucket_of
 from frostline.workspace import Preemption
 

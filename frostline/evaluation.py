@@ -25,7 +25,8 @@ from frostline.generation import Draw, Generator
 from frostline.judge import Judge
 from frostline.manifest import Row
 from frostline.models import Model
-from frostline.params import EvaluateParams, SourceParams
+from frostline.params import EvaluateParams
+from frostline.params.sources import SourceParams
 from frostline.sources import reading
 
 DECIMALS = 4

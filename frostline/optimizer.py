@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frostline.muon import Muon
-from frostline.params import OptimizerParams
+from frostline.params.trainings import OptimizerParams
 
 ADAM_BETAS = (0.9, 0.95)
 

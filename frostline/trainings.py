@@ -10,7 +10,7 @@ from frostline import files, models, store, transformer
 from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.engine import Job, Outcome
 from frostline.errors import Refused
-from frostline.params import LoopParams, StudentParams, TrainParams
+from frostline.params.trainings import LoopParams, StudentParams, TrainParams
 
 
 def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:

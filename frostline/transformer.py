@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from frostline import randomness
 from frostline.contract import LatentSpace, Process
 from frostline.errors import WrongUse
-from frostline.params import ModelParams
+from frostline.params.trainings import ModelParams
 from frostline.path import VelocityFn
 
 EMBEDDER_STD = 0.02

@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 from frostline import workspace
+from frostline.params.trainings import ModelParams
 
 workspace.settle()  # before anything imports torch
 
@@ -147,10 +148,10 @@ def write_model(
     folder: Path, *, base: Path, seed: int = 0, sampling: dict[str, Any] | None = None, **training: Any
 ) -> Path:
     """Write a model folder with random weights; ``sampling`` and ``training`` change facts of these two records."""
-    from frostline import codec, contract, files, models, params, records, transformer
+    from frostline import codec, contract, files, models, records, transformer
 
     space = codec.latent_space(base)
-    shape = params.ModelParams(layers=2, heads=2, head_dim=12, ffn_dim=48, patch_size=(1, 1, 1))
+    shape = ModelParams(layers=2, heads=2, head_dim=12, ffn_dim=48, patch_size=(1, 1, 1))
     network = transformer.create(shape, space, seed=seed)
     enliven(network, seed)
     facts = contract.Contract(

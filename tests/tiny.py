@@ -6,16 +6,17 @@ from typing import Any
 
 import torch
 
-from frostline import contract, dataset, files, models, params, randomness, records, store, trainings, transformer
+from frostline import contract, dataset, files, models, randomness, records, store, trainings, transformer
 from frostline.contract import LatentSpace
 from frostline.dataset import Dataset
 from frostline.engine import Job
 from frostline.objectives import flow_matching
+from frostline.params.trainings import ModelParams, StudentParams, TrainParams
 
 IMAGES, CLIPS = "1x16x16", "5x16x16"
 CAPTIONS = ("", "one", "two", "three")  # the null prompt first; a text has as many tokens as its place, and one more
 COUNTS = {IMAGES: {"train": 10, "validation": 3}, CLIPS: {"train": 5, "validation": 2}}
-SHAPE = params.ModelParams(layers=2, heads=1, head_dim=12, ffn_dim=16, patch_size=(1, 1, 1))
+SHAPE = ModelParams(layers=2, heads=1, head_dim=12, ffn_dim=16, patch_size=(1, 1, 1))
 
 
 def space(**changed: Any) -> LatentSpace:
@@ -130,7 +131,7 @@ def data(folder: Path, **facts: Any) -> Dataset:
     return Dataset(folder / "latents.json", folder / "latents")
 
 
-def train_params(**changed: Any) -> params.TrainParams:
+def train_params(**changed: Any) -> TrainParams:
     """A training of six steps, as params.yaml would say it."""
     values: dict[str, Any] = {
         "model": SHAPE.model_dump(),
@@ -157,10 +158,10 @@ def train_params(**changed: Any) -> params.TrainParams:
         "seed": 0,
         "sampling": {"sampler": "euler", "steps": 2, "shift": 3.0, "guidance": 2.0},
     }
-    return records.parse(params.TrainParams, {**values, **changed}, origin="tests/tiny.py")
+    return records.parse(TrainParams, {**values, **changed}, origin="tests/tiny.py")
 
 
-def student_params(**changed: Any) -> params.StudentParams:
+def student_params(**changed: Any) -> StudentParams:
     """A distillation of six steps of one layer, guided in the middle."""
     values = train_params().model_dump(mode="json", exclude={"model": True, "validate_every": {"epochs"}})
     extra: dict[str, Any] = {
@@ -171,7 +172,7 @@ def student_params(**changed: Any) -> params.StudentParams:
         "guidance_interval": [0.1, 0.9],
         "sampling": {"sampler": "euler", "steps": 2, "shift": 3.0, "guidance": 1.0},
     }
-    return records.parse(params.StudentParams, {**values, **extra, **changed}, origin="tests/tiny.py")
+    return records.parse(StudentParams, {**values, **extra, **changed}, origin="tests/tiny.py")
 
 
 def network(seed: int = 0) -> Any:

@@ -6,8 +6,9 @@ import torch
 
 from frostline import codec, files, models, params, randomness, trainings, transformer
 from frostline.contract import Contract
+from frostline.params.trainings import ModelParams
 
-SHAPE = params.ModelParams(layers=1, heads=2, head_dim=12, ffn_dim=48, patch_size=(1, 1, 1))
+SHAPE = ModelParams(layers=1, heads=2, head_dim=12, ffn_dim=48, patch_size=(1, 1, 1))
 STEPS = 2
 HEAD_STD = 0.3  # a fresh transformer's head is zero
 

@@ -23,7 +23,7 @@ from frostline.captioning import programs, vision
 from frostline.captioning.items import Said, Uncaptioned
 from frostline.captioning.table import Table
 from frostline.errors import WrongUse
-from frostline.params import CommandCaptioner, ModelCaptioner
+from frostline.params.sources import CommandCaptioner, ModelCaptioner
 
 TABLE = "captions.jsonl"
 

@@ -22,7 +22,7 @@ from frostline.captioning.items import Said, Uncaptioned
 from frostline.errors import WrongUse
 from frostline.media import probing
 from frostline.media.kinds import Unusable
-from frostline.params import CommandCaptioner
+from frostline.params.sources import CommandCaptioner
 from frostline.storage import Blob
 
 PATIENCE = 600.0  # seconds without an answer after which a program hangs; the first answer waits for its model

@@ -10,7 +10,7 @@ from frostline.captioning.items import Said, Uncaptioned
 from frostline.errors import WrongUse
 from frostline.media import probing
 from frostline.media.kinds import Unusable
-from frostline.params import ModelCaptioner
+from frostline.params.sources import ModelCaptioner
 
 
 def captions(entries: Sequence[Uncaptioned], params: ModelCaptioner) -> Said:

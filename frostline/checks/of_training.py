@@ -12,7 +12,7 @@ from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
 from frostline.dataset import Batch, Dataset
 from frostline.objectives import Objective, flow_matching, velocity_matching
-from frostline.params import StudentParams, TrainParams
+from frostline.params.trainings import StudentParams, TrainParams
 
 DRAWS = 100_000
 BATCH = 16

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from frostline import digests, media
 from frostline.media import Crop, Extent
-from frostline.params import CropParams, GridParams
+from frostline.params.sources import CropParams, GridParams
 
 Bucket = tuple[int, int, int]  # frames, height, width
 

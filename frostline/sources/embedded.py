@@ -8,7 +8,7 @@ import numpy as np
 
 from frostline import digests, digits, manifest, world
 from frostline.manifest import Row
-from frostline.params import DigitsParams, WorldParams
+from frostline.params.sources import DigitsParams, WorldParams
 from frostline.sources import splits
 
 Progress = Callable[[Sequence[Any]], Iterable[Any]]

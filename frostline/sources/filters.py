@@ -15,7 +15,7 @@ A medium with several captions loses those that are too short or too long, and g
 from collections.abc import Sequence
 
 from frostline.media.probing import Probe
-from frostline.params import FilterParams
+from frostline.params.sources import FilterParams
 from frostline.sources.entries import Caption
 
 Why = tuple[str, str]  # reason, detail

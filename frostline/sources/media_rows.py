@@ -16,7 +16,7 @@ import numpy as np
 from frostline import captioning, manifest, media
 from frostline.manifest import Columns, Rejected, Row
 from frostline.media import Extent, Medium, Probe
-from frostline.params import AnyMediaParams
+from frostline.params.sources import AnyMediaParams
 from frostline.sources import buckets, duplicates, filters, listing, probing, seen, splits, windows
 from frostline.sources.buckets import Bucket
 from frostline.sources.entries import Caption, Entry, Listing

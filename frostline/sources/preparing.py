@@ -6,7 +6,7 @@ from typing import Any
 from frostline import manifest
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import Columns, Rejected, Row
-from frostline.params import DigitsParams, PromptsParams, SourceParams, WorldParams
+from frostline.params.sources import DigitsParams, PromptsParams, SourceParams, WorldParams
 from frostline.sources import embedded, media_rows, prompts, remembering
 from frostline.sources.means import Means
 

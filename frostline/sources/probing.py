@@ -22,7 +22,7 @@ from frostline.manifest import Rejected
 from frostline.media import Limits, Probe, Scenes, keeping
 from frostline.media.keeping import Failure, Found
 from frostline.media.workers import Task, Workers
-from frostline.params import AnyMediaParams
+from frostline.params.sources import AnyMediaParams
 from frostline.sources import listing, memory
 from frostline.sources.entries import Entry
 

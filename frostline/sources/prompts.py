@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from frostline import digests, manifest
 from frostline.manifest import Row
-from frostline.params import PromptsParams
+from frostline.params.sources import PromptsParams
 from frostline.sources import splits
 from frostline.sources.listing import prompts as listing
 

@@ -9,7 +9,7 @@ from frostline.errors import WrongUse
 from frostline.manifest import Row
 from frostline.media import Medium
 from frostline.media.workers import content
-from frostline.params import AnyMediaParams, DigitsParams, PromptsParams, SourceParams, WorldParams
+from frostline.params.sources import AnyMediaParams, DigitsParams, PromptsParams, SourceParams, WorldParams
 from frostline.sources import embedded, listing
 from frostline.storage import Blob
 

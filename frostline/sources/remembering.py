@@ -22,7 +22,7 @@ import frostline
 from frostline import digests, files, manifest
 from frostline.errors import FrostlineError
 from frostline.manifest import Columns, Rejected, Row
-from frostline.params import AnyMediaParams
+from frostline.params.sources import AnyMediaParams
 from frostline.sources import media_rows, seen
 from frostline.sources.entries import Entry
 from frostline.sources.means import Means

@@ -39,7 +39,7 @@ import numpy as np
 
 from frostline import digests, files, media
 from frostline.manifest import Columns, Rejected, Row
-from frostline.params import AnyMediaParams, DigitsParams, PromptsParams, SourceParams, WorldParams
+from frostline.params.sources import AnyMediaParams, DigitsParams, PromptsParams, SourceParams, WorldParams
 from frostline.sources import embedded, listing
 from frostline.sources.seen import Seen
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from frostline import digests
-from frostline.params import SplitParams
+from frostline.params.sources import SplitParams
 
 
 def of(key: str, params: SplitParams) -> str:

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from frostline.params import ClipParams
+from frostline.params.sources import ClipParams
 
 HALF_A_TICK, TENTH = Fraction(1, 2), Fraction(1, 10)
 LARGEST_DENOMINATOR = 1001  # of a rate as a fraction: 23.976 is 24000/1001

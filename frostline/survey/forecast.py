@@ -14,7 +14,8 @@ from frostline import store
 from frostline.contract import LatentSpace
 from frostline.pages import words
 from frostline.pages.words import Bucket
-from frostline.params import CacheParams, LoopParams, Params
+from frostline.params import CacheParams, Params
+from frostline.params.trainings import LoopParams
 from frostline.survey import material
 from frostline.survey.material import Source
 

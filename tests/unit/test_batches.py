@@ -6,7 +6,7 @@ import torch
 from frostline import latents, records
 from frostline.batches import Batches
 from frostline.errors import WrongUse
-from frostline.params import BucketShare
+from frostline.params.trainings import BucketShare
 from tests import tiny
 
 

@@ -15,7 +15,7 @@ from frostline import captioning, media, storage
 from frostline.captioning import programs
 from frostline.errors import WrongUse
 from frostline.media.kinds import Medium
-from frostline.params import CommandCaptioner, ModelCaptioner
+from frostline.params.sources import CommandCaptioner, ModelCaptioner
 from frostline.sources.entries import Entry
 
 ASKED = "asked.txt"  # what a program was asked, one id a line

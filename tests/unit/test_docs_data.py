@@ -12,20 +12,21 @@ import pydantic
 import pytest
 import yaml
 
-from frostline import captioning, media, params, records, storage
+from frostline import captioning, media, records, storage
 from frostline.importing import Sources
+from frostline.params.sources import CommandCaptioner, SourceParams
 from frostline.sources.entries import Entry
 from frostline.sources.listing import captions
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
-KINDS = typing.get_args(typing.get_args(params.SourceParams)[0])
+KINDS = typing.get_args(typing.get_args(SourceParams)[0])
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def examples() -> dict[str, params.SourceParams]:
+def examples() -> dict[str, SourceParams]:
     found = [records.parse(Sources, yaml.safe_load(block), origin="docs/data.md").sources for block in blocks("yaml")]
     return {name: source for sources in found for name, source in sources.items()}
 
@@ -69,5 +70,5 @@ def test_the_program_captions(tmp_path: Path):
     entry = Entry(
         locator="1.png", file="1.png", blobs=(picture,), medium="image", item=None, captions=(), attributes="{}"
     )
-    command = params.CommandCaptioner(command=(sys.executable, str(tmp_path / "caption.py")))
+    command = CommandCaptioner(command=(sys.executable, str(tmp_path / "caption.py")))
     assert captioning.fill([entry], command, tmp_path / "work", str(tmp_path)) == {"1.png": "a cat"}

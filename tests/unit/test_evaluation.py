@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from frostline import digits, evaluation, judge, models, params
+from frostline import digits, evaluation, judge, models
 from frostline.codec import Codec
 from frostline.errors import WrongUse
 from frostline.evaluation import Evaluated, HeldOut, Plan
 from frostline.generation import Generator
+from frostline.params.sources import DigitsParams, DrawParams
 from frostline.sources import preparing
 
 IMAGE, CLIP = (1, 32, 32), (5, 32, 32)
@@ -206,9 +207,7 @@ def test_real_pictures_are_measured_like_samples(judging: judge.Judge):
 def test_held_out_pictures_are_of_the_test_split_only(tmp_path: Path):
     from frostline import manifest
 
-    settings = params.DigitsParams(
-        kind="digits", path="digits.py", size=32, draws=(params.DrawParams(frames=1, per_scan=1),)
-    )
+    settings = DigitsParams(kind="digits", path="digits.py", size=32, draws=(DrawParams(frames=1, per_scan=1),))
     rows, rejected = preparing.rows("digits", settings)
     manifest.write(tmp_path / "digits", rows, rejected)
     [found] = evaluation.held_out({"digits": settings}, tmp_path, [IMAGE])

@@ -6,6 +6,7 @@ import yaml
 
 from frostline import params, records
 from frostline.errors import WrongUse
+from frostline.params.trainings import Every
 
 DEFAULT = Path(__file__).parents[2] / "params.yaml"
 
@@ -82,13 +83,13 @@ def test_a_loss_on_the_frozen_vae_is_refused_with_the_reason(tmp_path, values, s
 
 
 def test_an_interval_is_in_steps_or_in_epochs():
-    assert records.parse(params.Every, {"steps": 30}, origin="x").in_steps(7) == 30
-    assert records.parse(params.Every, {"epochs": 3}, origin="x").in_steps(7) == 21
+    assert records.parse(Every, {"steps": 30}, origin="x").in_steps(7) == 30
+    assert records.parse(Every, {"epochs": 3}, origin="x").in_steps(7) == 21
     for wrong in ({}, {"steps": 1, "epochs": 1}):
         with pytest.raises(WrongUse, match=r"x: its keys.*either steps or epochs"):
-            records.parse(params.Every, wrong, origin="x")
+            records.parse(Every, wrong, origin="x")
     with pytest.raises(WrongUse, match="steps"):
-        records.parse(params.Every, {"steps": 0}, origin="x")
+        records.parse(Every, {"steps": 0}, origin="x")
 
 
 def test_frames_that_the_vae_would_cut_are_refused(tmp_path, values):

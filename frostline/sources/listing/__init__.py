@@ -15,7 +15,7 @@ text that is none) is refused as a whole: WrongUse names the line.
 import operator
 
 from frostline import storage
-from frostline.params import AnyMediaParams, FastVideoParams, FolderParams, SidecarParams, TableParams
+from frostline.params.sources import AnyMediaParams, FastVideoParams, FolderParams, SidecarParams, TableParams
 from frostline.sources.entries import Listing
 from frostline.sources.listing import fastvideo, frame_folders, metadata, sidecars, tables, webdataset
 from frostline.storage import Blob, ReadAll

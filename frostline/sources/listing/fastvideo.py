@@ -12,7 +12,7 @@ from typing import Any
 
 from frostline import storage
 from frostline.errors import WrongUse
-from frostline.params import FastVideoParams
+from frostline.params.sources import FastVideoParams
 from frostline.sources.entries import Listing
 from frostline.sources.listing import captions, naming
 from frostline.sources.listing.naming import Named

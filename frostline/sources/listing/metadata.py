@@ -16,7 +16,7 @@ from typing import Any
 
 from frostline import storage
 from frostline.errors import WrongUse
-from frostline.params import FolderParams
+from frostline.params.sources import FolderParams
 from frostline.sources.entries import Listing, Medium
 from frostline.sources.listing import captions, csv_files, frame_folders, jsonl_files, naming
 from frostline.sources.listing.naming import Named

@@ -3,7 +3,7 @@
 from frostline import storage
 from frostline.errors import WrongUse
 from frostline.manifest import Rejected
-from frostline.params import SidecarParams
+from frostline.params.sources import SidecarParams
 from frostline.sources.entries import Caption, Entry, Listing
 from frostline.sources.listing import captions, naming
 from frostline.storage import Blob, ReadAll

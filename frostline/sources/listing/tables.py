@@ -13,7 +13,7 @@ from typing import Any
 from frostline import storage
 from frostline.errors import WrongUse
 from frostline.manifest import Rejected
-from frostline.params import TableParams
+from frostline.params.sources import TableParams
 from frostline.sources.entries import Entry, Listing
 from frostline.sources.listing import captions, csv_files, jsonl_files, naming
 from frostline.sources.listing.naming import Named

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from frostline import storage
 from frostline.errors import WrongUse
 from frostline.manifest import Rejected
-from frostline.params import WebDatasetParams
+from frostline.params.sources import WebDatasetParams
 from frostline.sources.entries import Caption, Entry, Listing
 from frostline.sources.listing import captions, naming
 from frostline.storage import Blob

@@ -6,7 +6,7 @@ from frostline import params, path, transformer
 from frostline.checks import of_training
 from frostline.errors import WrongUse
 from frostline.objectives import flow_matching, squared_error
-from frostline.params import BucketShare
+from frostline.params.trainings import BucketShare
 from tests import tiny
 
 DEFAULT = params.load(Path(__file__).parents[3] / "params.yaml")

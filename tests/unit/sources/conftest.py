@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frostline import media, params, records
+from frostline import media, records
 from frostline.manifest import Rejected, Row
+from frostline.params.sources import AnyMediaParams, FolderParams, SidecarParams
 from frostline.sources import preparing
 
 Describe = Callable[[Sequence[dict[str, Any]]], Path]
@@ -63,19 +64,19 @@ def media_values(path: Path, **changes: Any) -> dict[str, Any]:
     return values | {name: plain | changes.get(name, {}) for name, plain in nested.items()}
 
 
-def folder_params(path: Path, kind: str = "imagefolder", **changes: Any) -> params.FolderParams:
+def folder_params(path: Path, kind: str = "imagefolder", **changes: Any) -> FolderParams:
     """Params of a folder with a metadata.jsonl: one bucket of 32 x 32."""
     values = {"kind": kind, "caption": "text", "buckets": [[1 if kind == "imagefolder" else 5, 32, 32]]}
-    return records.parse(params.FolderParams, media_values(path, **(values | changes)), origin="test")
+    return records.parse(FolderParams, media_values(path, **(values | changes)), origin="test")
 
 
-def sidecar_params(path: Path, **changes: Any) -> params.SidecarParams:
+def sidecar_params(path: Path, **changes: Any) -> SidecarParams:
     """Params of a folder of images and clips with captions in text files: buckets of 1 and 5 frames."""
     values = {"kind": "sidecar", "extension": ".txt", "lines": "one_caption"}
-    return records.parse(params.SidecarParams, media_values(path, **(values | changes)), origin="test")
+    return records.parse(SidecarParams, media_values(path, **(values | changes)), origin="test")
 
 
-def read(settings: params.AnyMediaParams, work: Path, **means: Any) -> tuple[list[Row], list[Rejected]]:
+def read(settings: AnyMediaParams, work: Path, **means: Any) -> tuple[list[Row], list[Rejected]]:
     """All rows of a source named "s", and what was left out."""
     rows, rejected = preparing.rows("s", settings, preparing.Means(work=work, **means))
     return list(rows), list(rejected)

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline import media, params, records
+from frostline import media, records
+from frostline.params.sources import CropParams, GridParams
 from frostline.sources import buckets
 
-CENTRE = params.CropParams(place="centre", seed=0, flip=False)
+CENTRE = CropParams(place="centre", seed=0, flip=False)
 BUCKETS = ((5, 32, 32), (5, 64, 64), (5, 32, 64), (9, 32, 32), (17, 64, 64))
 
 
@@ -72,8 +73,8 @@ def test_a_crop_lies_inside_is_centred_and_has_the_aspect(height: int, width: in
     assert abs((right - left) * bucket[1] - (bottom - top) * bucket[2]) <= (bucket[1] + bucket[2]) / 2 + 1e-6
 
 
-def random(seed: int) -> params.CropParams:
-    return params.CropParams(place="random", seed=seed, flip=False)
+def random(seed: int) -> CropParams:
+    return CropParams(place="random", seed=seed, flip=False)
 
 
 @given(sides, sides, st.integers(0, 9), st.sampled_from(["", "a", "b/c.png"]))
@@ -95,9 +96,9 @@ def test_random_crops_are_everywhere():
     assert lefts != [buckets.crop((1, 32, 32), extent(1, 32, 42), random(1), str(n))[0] for n in range(550)]
 
 
-def grid(**changes: object) -> params.GridParams:
+def grid(**changes: object) -> GridParams:
     values = {"area": 64 * 64, "step": 16, "aspects": [[1, 1], [16, 9], [9, 16]], "frames": [1, 5]}
-    return records.parse(params.GridParams, values | changes, origin="test")
+    return records.parse(GridParams, values | changes, origin="test")
 
 
 def test_a_grid_has_sides_of_about_the_area():

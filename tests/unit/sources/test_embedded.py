@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frostline import digests, digits, manifest, params, records, world
+from frostline import digests, digits, manifest, records, world
 from frostline.manifest import Row
+from frostline.params.sources import DigitsParams, WorldParams
 from frostline.sources import preparing, reading
 
 VALUES = {
@@ -20,12 +21,12 @@ VALUES = {
 
 
 @pytest.fixture(scope="module")
-def settings() -> params.DigitsParams:
-    return records.parse(params.DigitsParams, VALUES, origin="test")
+def settings() -> DigitsParams:
+    return records.parse(DigitsParams, VALUES, origin="test")
 
 
 @pytest.fixture(scope="module")
-def rows(settings: params.DigitsParams) -> list[Row]:
+def rows(settings: DigitsParams) -> list[Row]:
     found, rejected = preparing.rows("digits", settings)
     assert rejected == []
     return list(found)
@@ -64,7 +65,7 @@ def test_no_motion_goes_with_a_digit(rows: list[Row]):
     assert min(counts.values()) > 20  # 45 on average
 
 
-def test_pixels_are_what_was_digested(settings: params.DigitsParams, rows: list[Row]):
+def test_pixels_are_what_was_digested(settings: DigitsParams, rows: list[Row]):
     for row in rows[:6]:
         pixels = reading.pixels(settings, row)
         assert pixels.shape == (row.frames, 16, 16, 3)
@@ -85,11 +86,11 @@ WORLD = {
 }
 
 
-def of_world(**changes: object) -> params.WorldParams:
-    return records.parse(params.WorldParams, WORLD | changes, origin="test")
+def of_world(**changes: object) -> WorldParams:
+    return records.parse(WorldParams, WORLD | changes, origin="test")
 
 
-def scenes_of(settings: params.WorldParams) -> list[Row]:
+def scenes_of(settings: WorldParams) -> list[Row]:
     found, rejected = preparing.rows("world", settings)
     assert rejected == []
     return list(found)

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from frostline import media, params, records
+from frostline import media, records
 from frostline.media import Probe
+from frostline.params.sources import FilterParams
 from frostline.sources import filters
 from frostline.sources.entries import Caption
 from tests.unit.sources.conftest import FILTERS
@@ -14,8 +15,8 @@ PLAIN: dict[str, Any] = {"width": 64, "height": 48, "frames": 10, "fps": 10.0, "
 SHOWN: dict[str, Any] = {"brightness": 200.0, "sharpness": 30.0, "motion": 5.0}
 
 
-def settings(**changes: Any) -> params.FilterParams:
-    return records.parse(params.FilterParams, FILTERS | changes, origin="test")
+def settings(**changes: Any) -> FilterParams:
+    return records.parse(FilterParams, FILTERS | changes, origin="test")
 
 
 def probe(**changes: Any) -> Probe:

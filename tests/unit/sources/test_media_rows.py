@@ -10,7 +10,7 @@ import pytest
 
 from frostline import errors, manifest, media
 from frostline.manifest import Rejected, Row
-from frostline.params import AnyMediaParams
+from frostline.params.sources import AnyMediaParams
 from frostline.sources import preparing, reading
 from tests.unit.sources.conftest import Describe, clip, folder_params, image, noise, read, sidecar_params
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from frostline import errors, params, records
+from frostline import errors, records
+from frostline.params.sources import DigitsParams, FolderParams, SidecarParams, SourceParams
+from frostline.params.values import Name
 from tests.unit.sources.conftest import media_values
 
 DIGITS = {"kind": "digits", "path": "p", "size": 32, "draws": [{"frames": 1, "per_scan": 1}]}
@@ -14,10 +16,10 @@ SIDECAR = {"kind": "sidecar", "extension": ".txt", "lines": "one_caption"} | med
 
 
 class Section(records.Record):
-    sources: dict[params.Name, params.SourceParams]
+    sources: dict[Name, SourceParams]
 
 
-def read(source: dict[str, Any]) -> params.SourceParams:
+def read(source: dict[str, Any]) -> SourceParams:
     return records.parse(Section, {"sources": {"digits": source}}, origin="params.yaml").sources["digits"]
 
 
@@ -27,13 +29,13 @@ def of(section: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_each_kind_has_its_own_keys():
-    assert isinstance(read(DIGITS), params.DigitsParams)
+    assert isinstance(read(DIGITS), DigitsParams)
     for kind in ("videofolder", "frames"):
-        assert isinstance(read(FOLDER | {"kind": kind}), params.FolderParams)
-    assert isinstance(read(FOLDER | {"kind": "imagefolder", "buckets": [[1, 32, 32]]}), params.FolderParams)
-    assert isinstance(read(SIDECAR), params.SidecarParams)
+        assert isinstance(read(FOLDER | {"kind": kind}), FolderParams)
+    assert isinstance(read(FOLDER | {"kind": "imagefolder", "buckets": [[1, 32, 32]]}), FolderParams)
+    assert isinstance(read(SIDECAR), SidecarParams)
     grid = {"area": 4096, "step": 16, "aspects": [[1, 1], [16, 9]], "frames": [1, 5]}
-    assert isinstance(read(SIDECAR | {"buckets": grid}), params.SidecarParams)
+    assert isinstance(read(SIDECAR | {"buckets": grid}), SidecarParams)
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,7 @@ def test_bytes_that_name_no_stamp_are_read_each_time(folder: Path, asked: list[t
 
 
 def _without_stamp(entry: Entry) -> Entry:
-    import dataclasses
-
-    return dataclasses.replace(entry, blobs=tuple(dataclasses.replace(blob, stamp="") for blob in entry.blobs))
+    return entry._replace(blobs=tuple(blob._replace(stamp="") for blob in entry.blobs))
 
 
 @pytest.mark.parametrize("damage", [b"", b"no table", b"SQLite format 3\0" + bytes(200)])

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from frostline import errors, manifest, params, records
+from frostline import errors, manifest, records
+from frostline.params.sources import PromptsParams, SplitParams
 from frostline.sources import preparing, reading
 
 SPLIT = {"seed": 0, "validation": 0.2, "test": 0.2}
 
 
-def settings(path: Path) -> params.PromptsParams:
-    return records.parse(params.PromptsParams, {"kind": "prompts", "path": str(path), "split": SPLIT}, origin="test")
+def settings(path: Path) -> PromptsParams:
+    return records.parse(PromptsParams, {"kind": "prompts", "path": str(path), "split": SPLIT}, origin="test")
 
 
 def test_every_prompt_is_a_row_that_stays_wherever_it_stands(tmp_path: Path):
@@ -33,7 +34,7 @@ def test_every_prompt_is_a_row_that_stays_wherever_it_stands(tmp_path: Path):
 def test_they_are_written_and_counted_as_prompts(tmp_path: Path):
     (tmp_path / "prompts.txt").write_text("one\ntwo\n")
     values = settings(tmp_path / "prompts.txt").model_copy(
-        update={"split": params.SplitParams(seed=0, validation=0.0, test=0.0)}
+        update={"split": SplitParams(seed=0, validation=0.0, test=0.0)}
     )
     rows, rejected = preparing.rows("p", values)
     summary = manifest.write(tmp_path / "p", rows, rejected)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from frostline import files, manifest, media
-from frostline.params import AnyMediaParams
+from frostline.params.sources import AnyMediaParams
 from frostline.sources import preparing, remembering
 from frostline.sources.sheets import Sheets
 from tests.unit.sources.conftest import clip, folder_params, image, noise, sidecar_params

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline import digests, files, manifest, media, params, records
+from frostline import digests, files, manifest, media, records
+from frostline.params.sources import DigitsParams, PromptsParams
 from frostline.sources import preparing, sheets
 from frostline.sources.sheets import Sheets
 from tests.unit.sources.conftest import clip, image, sidecar_params
@@ -118,7 +119,7 @@ def test_no_more_than_the_page_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_is_drawn_has_pictures_and_prompts_have_none(tmp_path: Path):
     values = {"kind": "digits", "path": "p", "size": 32, "draws": [{"frames": 5, "per_scan": 1}]}
-    digits, made = records.parse(params.DigitsParams, values, origin="test"), Sheets()
+    digits, made = records.parse(DigitsParams, values, origin="test"), Sheets()
     rows, _ = preparing.columns("d", digits)
     for _ in made.over(rows):
         pass
@@ -129,7 +130,7 @@ def test_what_is_drawn_has_pictures_and_prompts_have_none(tmp_path: Path):
     (tmp_path / "prompts.txt").write_text("one\ntwo\n")
     split = {"seed": 0, "validation": 0.0, "test": 0.0}
     prompts = records.parse(
-        params.PromptsParams, {"kind": "prompts", "path": str(tmp_path / "prompts.txt"), "split": split}, origin="test"
+        PromptsParams, {"kind": "prompts", "path": str(tmp_path / "prompts.txt"), "split": split}, origin="test"
     )
     made = Sheets()
     for _ in made.over(preparing.columns("p", prompts)[0]):

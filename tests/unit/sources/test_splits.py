@@ -5,12 +5,12 @@ import collections
 import numpy as np
 import pytest
 
-from frostline import params
+from frostline.params.sources import SplitParams
 from frostline.sources import splits
 
 
-def shares(seed: int, validation: float, test: float) -> params.SplitParams:
-    return params.SplitParams(seed=seed, validation=validation, test=test)
+def shares(seed: int, validation: float, test: float) -> SplitParams:
+    return SplitParams(seed=seed, validation=validation, test=test)
 
 
 def test_shares_are_met():

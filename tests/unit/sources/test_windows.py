@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frostline import params, records
+from frostline import records
+from frostline.params.sources import ClipParams
 from frostline.sources import windows
 from tests.unit.sources.conftest import CLIPS
 
 
-def settings(**changes: Any) -> params.ClipParams:
-    return records.parse(params.ClipParams, CLIPS | changes, origin="test")
+def settings(**changes: Any) -> ClipParams:
+    return records.parse(ClipParams, CLIPS | changes, origin="test")
 
 
 def shown(pts: list[int], time_base: tuple[int, int], fps: float | None) -> list[int]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frostline import params, records
+from frostline import records
+from frostline.params.sources import SourceParams
 from frostline.sources import listing
 from frostline.sources.entries import Entry, Listing
 
@@ -50,7 +51,7 @@ KINDS: dict[str, dict[str, Any]] = {
 class AnySource(records.Record):
     """Any kind of media, as params.yaml has it."""
 
-    source: params.SourceParams
+    source: SourceParams
 
 
 def media_params(path: Path | str, kind: str, **changes: Any) -> Any:

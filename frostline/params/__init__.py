@@ -1,0 +1,124 @@
+"""The sections of params.yaml as frozen records: unknown, missing and mistyped keys are errors naming the key."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import pydantic
+import yaml
+
+from frostline import records
+from frostline.errors import WrongUse
+from frostline.params.sources import SourceParams
+from frostline.params.trainings import StudentParams, TrainParams
+from frostline.params.values import BucketName, Name, Positive, Share
+from frostline.records import Record
+
+
+class CacheParams(Record):
+    """How frozen latents are made and stored."""
+
+    encode_batch: Positive  # items per VAE call, padded: results depend on it
+    text_batch: Positive
+    threads: Positive  # of CPU; latents depend on it in their last bits
+    stored_dtype: Literal["float32", "bfloat16"]
+    preview_prompts: tuple[str, ...]  # encoded beside the captions, for the previews of trainings
+
+
+class PreflightParams(Record):
+    """Sizes of the checks before training."""
+
+    statistics_rows: Positive
+    roundtrip_rows: Positive
+    reencode_rows: Positive
+    minimum_psnr: float
+
+
+class EvaluateParams(Record):
+    """How finished models are judged."""
+
+    samples: Annotated[dict[BucketName, Positive], pydantic.Field(min_length=1)]  # per model
+    curve_steps: tuple[Positive, ...]  # quality is drawn against these numbers of steps
+    curve_samples: Positive
+    threads: Positive  # of CPU; samples depend on it in their last bits
+    seed: int
+
+
+class GateParams(Record):
+    """What a model must reach to be registered."""
+
+    minimum_accuracy: Share  # of samples whose digit is the one asked for, in every bucket that was judged
+    minimum_direction: Share  # of clips that move the way they were asked to
+
+
+class RegisterParams(Record):
+    """Names and gates of the model registry."""
+
+    prefix: str  # of the registered names: frostline-teacher
+    alias: Name  # that moves to what was registered last
+    gates: GateParams
+
+
+class TrainSection(Record):
+    """The trainings, by name; may be empty when the teacher is a pretrained model."""
+
+    runs: dict[Name, TrainParams]
+
+
+class Params(Record):
+    """The whole of params.yaml."""
+
+    base: str
+    sources: dict[Name, SourceParams]
+    cache: CacheParams
+    preflight: PreflightParams
+    train: TrainSection
+    students: dict[Name, StudentParams]
+    evaluate: EvaluateParams
+    register_: RegisterParams = pydantic.Field(alias="register")
+
+    def models(self, folder: str | Path) -> list[Path]:
+        """The model folders these params make, trainings before students.
+
+        Raises WrongUse for a folder there that neither names: what is left of old params must not be judged as new.
+        """
+        root, names = Path(folder), [*self.train.runs, *self.students]
+        unknown = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name not in names)
+        if unknown:
+            raise WrongUse(
+                f"{root}: holds {unknown}, which params.yaml names nowhere; remove the folder or add its params"
+            )
+        return [root / name for name in names]
+
+    def source(self, name: str) -> SourceParams:
+        """One source; raises WrongUse for a name that is not there."""
+        return _named(self.sources, name, "sources")
+
+    def run(self, name: str) -> TrainParams:
+        """One training; raises WrongUse for a name that is not there."""
+        return _named(self.train.runs, name, "train.runs")
+
+    def student(self, name: str) -> StudentParams:
+        """One student; raises WrongUse for a name that is not there."""
+        return _named(self.students, name, "students")
+
+
+V = TypeVar("V")
+
+
+def _named(section: dict[str, V], name: str, where: str) -> V:
+    if name not in section:
+        raise WrongUse(f"params.yaml: {where} has no '{name}'; it has {sorted(section)}")
+    return section[name]
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml; raises WrongUse naming the file and every wrong key."""
+    try:
+        values = yaml.safe_load(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise WrongUse(f"{path}: no such file; run the command in the project's folder or give --params") from None
+    except yaml.YAMLError as error:
+        raise WrongUse(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise WrongUse(f"{path}: holds no sections; restore it with `git checkout {path}`")
+    return records.parse(Params, values, origin=str(path))

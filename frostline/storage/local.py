@@ -1,0 +1,102 @@
+"""Files on a local disk."""
+
+import errno
+import functools
+import io
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from frostline.errors import WrongUse
+from frostline.storage.extents import Changed, Extent, Gone, Passed, Walked, nameable, unprintable, window
+
+CHUNK = 1 << 16
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+
+
+def look(path: str) -> Extent:
+    """A file as it is now; raises Gone, and WrongUse if it is none."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise _error(path, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise WrongUse(f"{path}: not a file; name a file")
+    return Extent(path, 0, status.st_size, _stamp(status))
+
+
+def _error(path: str, error: OSError) -> WrongUse:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return Gone(f"{path}: no such file")
+    return WrongUse(f"{path}: {error.strerror}")
+
+
+def open_(entry: Extent) -> BinaryIO:
+    """A seekable reader of a file or a part of it; raises Gone, and Changed where it has another size now."""
+    try:
+        file = open(entry.path, "rb", buffering=0)  # noqa: PTH123, SIM115 - a path here is a text, closed by its reader
+    except (OSError, ValueError) as error:
+        raise _error(entry.path, error if isinstance(error, OSError) else OSError(0, str(error))) from None
+    there = os.fstat(file.fileno()).st_size
+    if there < entry.offset + entry.size or (entry.offset == 0 and there != entry.size):
+        file.close()
+        raise Changed(f"{entry.path}: {there} bytes, another size than when it was listed; run again")
+    if entry.offset == 0:
+        return io.BufferedReader(file)
+    fetch = functools.partial(_fetch, entry, file.fileno())
+    return window(entry.size, fetch, file.close, CHUNK)
+
+
+def _fetch(entry: Extent, handle: int, start: int, length: int) -> bytes:
+    data = os.pread(handle, length, entry.offset + start)
+    if len(data) != length:
+        raise Changed(f"{entry.path}: ends before byte {entry.offset + start + length}; run again")
+    return data
+
+
+def walk(root: str) -> Walked:
+    """All files below a folder; raises WrongUse if it is none."""
+    if not Path(root).is_dir():
+        raise WrongUse(f"{root}: no such folder; correct the path of its source in params.yaml")
+    found: list[tuple[str, Extent]] = []
+    passed: list[Passed] = []
+    folders = [""]
+    while folders:
+        inside = folders.pop()
+        try:
+            entries = os.scandir(f"{root.rstrip('/')}/{inside}")
+        except OSError as error:
+            passed.append(Passed(inside or ".", "unreadable", f"{inside or root}: {error.strerror}"))
+            continue
+        with entries:
+            for entry in entries:
+                name = inside + entry.name
+                if entry.name.startswith("."):
+                    continue
+                if not nameable(entry.name):
+                    passed.append(unprintable(name))
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{name}/")
+                else:
+                    _take(name, entry, found, passed)
+    return found, passed
+
+
+def _take(name: str, entry: "os.DirEntry[str]", found: list[tuple[str, Extent]], passed: list[Passed]) -> None:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        reason = "absent" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable"
+        passed.append(Passed(name, reason, f"{name}: a link that cannot be followed ({error.strerror})"))
+        return
+    if stat.S_ISREG(status.st_mode):
+        found.append((name, Extent(entry.path, 0, status.st_size, _stamp(status))))
+    elif stat.S_ISDIR(status.st_mode):
+        detail = f"{name}: a link to a folder, which is not followed; put the folder itself there"
+        passed.append(Passed(name, "link_to_folder", detail))
+    else:
+        passed.append(Passed(name, "not_a_file", f"{name}: a pipe, socket or device; take it out"))
