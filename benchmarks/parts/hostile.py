@@ -15,7 +15,7 @@ def measure(frame: Frame) -> None:
         found = judging.judged(Path(folder) / "set")
     refused = [one for one in found if "taken" not in dict(one["reasons"])]
     strangers = [one["name"] for one in found if set(one["opened"]) - {one["name"]}]
-    growth = (max(one["peak"] for one in found) - found[0]["peak"]) / 1024
+    growth = max(one["growth"] for one in found) / 1024
     n, reasons = len(found), sorted({one["reasons"][0][0] for one in refused})
     frame.record("hostile_kinds", n, 40, ">=", unit="kinds", n=n, spread="", note="bombs, cut off, dressed up, hollow")
     frame.record(
@@ -46,5 +46,5 @@ def measure(frame: Frame) -> None:
         unit="MiB",
         n=n,
         spread="one process",
-        note=f"peak resident memory over that after the first file; {judging.MEGABYTES} MB of address space allowed",
+        note=f"peak resident memory over that before the first file; {judging.MEGABYTES} MB of address space allowed",
     )

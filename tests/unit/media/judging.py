@@ -3,23 +3,25 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.unit.media import hostile
 
 MAX_FRAMES = 200
+MAX_PIXELS = 2_000_000
 MEGABYTES = 256  # of address space beyond what is there before the first file
 
 PROGRAM = """
-import ctypes, json, os, pathlib, resource, struct, sys
+import ctypes, json, os, pathlib, re, resource, struct, sys
 import av, numpy
 from PIL import AvifImagePlugin, Image
 from frostline import media
 from frostline.media import clips, images
 from frostline.storage import Blob
 
-folder, max_frames, megabytes = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+folder, max_frames, max_pixels, megabytes = pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:])
 Image.init()
 pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (megabytes << 20),) * 2)
@@ -39,7 +41,11 @@ def opened():
         data = data[16 + length :]
     return sorted(found)
 
-limits = media.Limits(max_pixels=2_000_000, max_frames=max_frames)
+def peak():  # of this program alone: ru_maxrss begins at the peak of the process that started it
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+
+limits = media.Limits(max_pixels=max_pixels, max_frames=max_frames)
+before = peak()
 for name in json.loads(sys.stdin.read()):
     path = folder / name
     size = path.stat().st_size if path.is_file() else 4096
@@ -52,20 +58,24 @@ for name in json.loads(sys.stdin.read()):
             reasons.append(["taken", ""])
         except media.Unusable as error:
             reasons.append([error.reason, str(error)])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"name": name, "reasons": reasons, "opened": opened(), "peak": peak}), flush=True)
+    print(json.dumps({"name": name, "reasons": reasons, "opened": opened(), "growth": peak() - before}), flush=True)
 """
 
 
 def judged(folder: Path) -> list[dict[str, Any]]:
-    """What became of each file of a set made in ``folder``, taken as every medium.
+    """What became of each file of a set made in ``folder``, as ``judge`` says it."""
+    return judge(folder, hostile.make(folder, MAX_FRAMES))
+
+
+def judge(folder: Path, names: Sequence[str], max_pixels: int = MAX_PIXELS) -> list[dict[str, Any]]:
+    """What became of each of some files of a folder, taken as every medium.
 
     Of each its name, the (reason, message) of each try, the names of the files in the folder that were opened, and
-    the most memory the process ever had until then, in KiB. Raises RuntimeError if it does not come to the end.
+    by how much, in KiB, the process's peak of resident memory had passed that of before the first file.
+    Raises RuntimeError if it does not come to the end.
     """
-    names = hostile.make(folder, MAX_FRAMES)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(folder), str(MAX_FRAMES), str(MEGABYTES)],
+        [sys.executable, "-W", "error", "-c", PROGRAM, folder, *map(str, (MAX_FRAMES, max_pixels, MEGABYTES))],
         input=json.dumps(names),
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 """Files made to do harm: each is refused for a reason; nothing crashes, fills the memory, or opens another file."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,17 @@ def test_no_other_file_is_opened(found: list[dict[str, Any]]):
 
 
 def test_memory_is_bounded(found: list[dict[str, Any]]):
-    peaks = [one["peak"] for one in found]  # kilobytes
-    assert max(peaks) - peaks[0] < 64 << 10
+    assert max(one["growth"] for one in found) < 64 << 10
+    said = [message for one in found for _, message in one["reasons"]]
+    assert not [message for message in said if "MemoryError" in message or "Cannot allocate memory" in message]
+
+
+def test_memory_that_a_file_takes_is_seen(tmp_path: Path):
+    side = 9000  # a byte a pixel: 77 MiB
+    (tmp_path / "large.png").write_bytes(hostile.png(side, side, zlib.compress(bytes(side * (side + 1)), 1)))
+    (one,) = judging.judge(tmp_path, ["large.png"], max_pixels=side * side)
+    assert one["reasons"][0][0] == "taken"
+    assert one["growth"] > 64 << 10
 
 
 def test_the_files_would_do_harm_elsewhere(tmp_path: Path):
