@@ -1,5 +1,6 @@
 """What is known of media is found again by name and by content; nothing is believed that can be wrong."""
 
+import dataclasses
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -155,7 +156,7 @@ def test_bytes_that_name_no_stamp_are_read_each_time(folder: Path, asked: list[t
 
 
 def _without_stamp(entry: Entry) -> Entry:
-    return entry._replace(blobs=tuple(blob._replace(stamp="") for blob in entry.blobs))
+    return dataclasses.replace(entry, blobs=tuple(blob._replace(stamp="") for blob in entry.blobs))
 
 
 @pytest.mark.parametrize("damage", [b"", b"no table", b"SQLite format 3\0" + bytes(200)])
