@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from frostline import params, records
+from frostline import records
 from frostline.errors import WrongUse
 from frostline.importing import diffusion_pipe, musubi
 from frostline.importing.sections import Imported
+from frostline.params.sources import AnyMediaParams, MediaParams, SourceParams
+from frostline.params.values import Name
 from frostline.records import Record
 
 TOOLS: dict[str, Callable[[Path], Imported]] = {"musubi-tuner": musubi.read, "diffusion-pipe": diffusion_pipe.read}
@@ -27,7 +29,7 @@ FOLD = 90  # YAML is folded only behind the word that passes it
 class Sources(Record):
     """The part of params.yaml that an importer writes."""
 
-    sources: dict[params.Name, params.SourceParams]
+    sources: dict[Name, SourceParams]
 
 
 def read(tool: str, config: Path) -> Imported:
@@ -54,9 +56,9 @@ def text(imported: Imported, title: str) -> str:
     return "\n".join([f"# {title}", *(line for lines in notes for line in lines), dumped])
 
 
-def _values(source: params.AnyMediaParams) -> dict[str, Any]:
+def _values(source: AnyMediaParams) -> dict[str, Any]:
     dumped = source.model_dump(mode="json")
-    where = ["kind", "path", *(key for key in dumped if key not in params.MediaParams.model_fields)]
+    where = ["kind", "path", *(key for key in dumped if key not in MediaParams.model_fields)]
     return {key: dumped[key] for key in dict.fromkeys([*where, *dumped])}
 
 

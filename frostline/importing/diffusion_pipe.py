@@ -18,7 +18,7 @@ from frostline import records
 from frostline.errors import WrongUse
 from frostline.importing import sections
 from frostline.importing.sections import STRIDE, WAN_FPS, Draft, Imported, Refusal, Size
-from frostline.params import Frames, Positive, Rate
+from frostline.params.values import Frames, Positive, Rate
 from frostline.records import Record
 
 CAPTIONS = "captions.json"

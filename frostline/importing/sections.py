@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from frostline import records
 from frostline.errors import WrongUse
-from frostline.params import AnyMediaParams, SidecarParams, TableParams
+from frostline.params.sources import AnyMediaParams, SidecarParams, TableParams
 
 STRIDE = 16  # sides are multiples of it: Wan's VAE stride 8 x patch 2
 WAN_FPS = 16.0

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from frostline import errors, importing, params
+from frostline import errors, importing
+from frostline.params.sources import SidecarParams
 
 PATH = "[[directory]]\npath = 'media/takes'\n"
 ASPECTS = "enable_ar_bucket = true\nmin_ar = 0.5\nmax_ar = 2.0\nnum_ar_buckets = 3\n"
@@ -30,7 +31,7 @@ def only(imported: importing.Imported) -> Any:
 
 def test_a_folder_of_images(read):
     source = read("resolutions = [512]\n" + PATH).sources["takes"]
-    assert isinstance(source, params.SidecarParams)
+    assert isinstance(source, SidecarParams)
     assert (source.path, source.extension, source.lines) == ("media/takes", ".txt", "one_caption")
     assert source.buckets == ((1, 512, 512),)
     assert source.clips.fps is None

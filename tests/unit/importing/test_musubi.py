@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from frostline import errors, importing, params
+from frostline import errors, importing
+from frostline.params.sources import GridParams, SidecarParams, TableParams
 from frostline.sources import buckets
 
 IMAGES = '[[datasets]]\nimage_directory = "pets/Cats & Dogs"\ncaption_extension = ".txt"\nresolution = 256\n'
@@ -35,7 +36,7 @@ def only(imported: importing.Imported) -> Any:
 def test_a_folder_of_images(read):
     imported = read(IMAGES)
     source = imported.sources["cats-dogs"]
-    assert isinstance(source, params.SidecarParams)
+    assert isinstance(source, SidecarParams)
     assert (source.path, source.extension, source.lines) == ("pets/Cats & Dogs", ".txt", "one_caption")
     assert source.buckets == ((1, 256, 256),)
     assert (source.crop.place, source.crop.flip) == ("centre", False)
@@ -101,7 +102,7 @@ def test_full_with_many_sizes_is_a_grid_of_the_very_same(read, resolution):
     folders = 'image_directory = "a"', 'video_directory = "a"\nframe_extraction = "full"'
     still, moving = (read(f'[[datasets]]\ncaption_extension = ".txt"\n{folder}\n{keys}') for folder in folders)
     grid = only(moving).buckets
-    assert isinstance(grid, params.GridParams)
+    assert isinstance(grid, GridParams)
     assert grid.frames == tuple(range(5, 130, 4))
     sizes = {(height, width) for _, height, width in only(still).buckets}
     assert set(buckets.all_of(grid)) == {(frames, *size) for frames in grid.frames for size in sizes}
@@ -117,7 +118,7 @@ def test_a_file_of_lines_is_a_table(read, medium):
     source = only(
         read(f'[[datasets]]\n{medium}_jsonl_file = "lists/Some list.jsonl"\n' + (FIVE if medium == "video" else ""))
     )
-    assert isinstance(source, params.TableParams)
+    assert isinstance(source, TableParams)
     assert (source.path, source.media, source.captions) == ("lists/Some list.jsonl", f"{medium}_path", ("caption",))
     assert source.item is None
 
