@@ -48,7 +48,7 @@ def test_objects_are_listed_and_read_whole_and_in_parts(bucket: str, put: Put, m
     assert [name for name, _ in storage.tree(root)] == ["a/1.txt", "b.bin"]
     whole = dict(storage.tree(root))["b.bin"]
     assert whole == storage.blob(root, "b.bin")
-    monkeypatch.setattr(storage, "REMOTE_CHUNK", 700)
+    monkeypatch.setattr(storage.remote, "CHUNK", 700)
     expected = io.BytesIO(data)
     with whole.open() as file:
         for place, count in ((0, 10), (4990, 99), (699, 2), (1234, 2000), (0, -1)):
@@ -61,7 +61,7 @@ def test_objects_are_listed_and_read_whole_and_in_parts(bucket: str, put: Put, m
 def test_long_listings_come_in_pages(bucket: str, put: Put, monkeypatch: pytest.MonkeyPatch):
     for number in range(7):
         put(f"{number}.txt", str(number).encode())
-    monkeypatch.setattr(storage, "PAGE", 3)
+    monkeypatch.setattr(storage.remote, "PAGE", 3)
     monkeypatch.setattr(storage, "TOGETHER", 3)
     found = storage.tree(f"s3://{bucket}")
     assert [name for name, _ in found] == [f"{number}.txt" for number in range(7)]
@@ -174,7 +174,7 @@ def test_a_store_that_is_away_too_long_is_unreachable(bucket: str, put: Put, mon
     put("a", b"x")
     blob = storage.blob(f"s3://{bucket}", "a")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setattr(storage, "PATIENCE", 0.5)
+    monkeypatch.setattr(storage.remote, "PATIENCE", 0.5)
     with pytest.raises(storage.Unreachable, match=r"/a: the object store did not answer for 0.5 s"):
         blob.read(9)
     with pytest.raises(storage.Unreachable):
