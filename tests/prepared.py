@@ -10,6 +10,7 @@ import numpy as np
 
 from frostline import digests, manifest, media
 from frostline.manifest import Rejected, Row
+from tests import neutral
 
 WICKED = '<script>alert(1)</script> & "quotes" {{ page.title }}'
 
@@ -92,37 +93,7 @@ def _picture(tiles: int) -> dict[str, Any]:
     return {"picture": "one.jpg" if tiles == 1 else "three.jpg", "tile": [32, 24], "tiles": tiles}
 
 
-def source(path: str = "media", **changed: Any) -> dict[str, Any]:
-    """A source of params.yaml: a folder of pictures with their captions beside them."""
-    facts: dict[str, Any] = {
-        "kind": "sidecar",
-        "path": path,
-        "extension": ".txt",
-        "lines": "one_caption",
-        "buckets": [[1, 32, 32], [5, 32, 32]],
-        "clips": {
-            "fps": 16.0,
-            "scene_cuts": None,
-            "use_sliding_window": False,
-            "window_stride": 1,
-            "window_choice": "first",
-            "windows_per_scene": 1,
-            "max_frames": 1000,
-        },
-        "crop": {"place": "centre", "seed": 0, "flip": False},
-        "filters": {
-            "minimum_side": 0,
-            "minimum_seconds": 0.0,
-            "minimum_motion": 0.0,
-            "minimum_brightness": 0.0,
-            "minimum_sharpness": 0.0,
-            "caption_characters": [0, 1000],
-            "duplicate_distance": 0,
-            "keep_duplicates": True,
-        },
-        "captioner": None,
-        "split": {"seed": 0, "validation": 0.1, "test": 0.1},
-        "max_pixels": 10_000,
-        "max_rejected": 0.5,
-    }
-    return {**facts, **changed}
+def source() -> dict[str, Any]:
+    """A source of params.yaml: a folder of pictures and clips with their captions beside them."""
+    split = {"seed": 0, "validation": 0.1, "test": 0.1}
+    return neutral.section("media", "sidecar", clips={"fps": 16.0}, split=split, max_rejected=0.5)

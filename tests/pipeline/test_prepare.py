@@ -12,39 +12,11 @@ import pytest
 import yaml
 
 from frostline import manifest, media
+from tests import neutral
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 Prepare = Callable[..., "subprocess.CompletedProcess[str]"]
-FOLDER = {
-    "kind": "imagefolder",
-    "path": "media",
-    "caption": "text",
-    "buckets": [[1, 16, 16]],
-    "clips": {
-        "fps": None,
-        "scene_cuts": None,
-        "use_sliding_window": False,
-        "window_stride": 1,
-        "window_choice": "first",
-        "windows_per_scene": 1,
-        "max_frames": 1000,
-    },
-    "crop": {"place": "centre", "seed": 0, "flip": False},
-    "filters": {
-        "minimum_side": 0,
-        "minimum_seconds": 0.0,
-        "minimum_motion": 0.0,
-        "minimum_brightness": 0.0,
-        "minimum_sharpness": 0.0,
-        "caption_characters": [1, 1000],
-        "duplicate_distance": 0,
-        "keep_duplicates": True,
-    },
-    "captioner": None,
-    "split": {"seed": 0, "validation": 0.0, "test": 0.0},
-    "max_pixels": 10_000,
-    "max_rejected": 0.0,
-}
+FOLDER = neutral.section("media", "imagefolder", buckets=[[1, 16, 16]])
 
 
 @pytest.fixture
@@ -110,8 +82,8 @@ def test_one_process_and_many_new_and_known_write_the_same(prepare: Prepare, fol
 
 def test_captions_alone_become_rows_without_media(prepare: Prepare, tmp_path: Path):
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    split = {"seed": 0, "validation": 0.0, "test": 0.0}
-    result = prepare({"kind": "prompts", "path": "prompts.txt", "split": split}, "--sheets", "data/sheets/mine")
+    source = {"kind": "prompts", "path": "prompts.txt", "split": neutral.SPLIT}
+    result = prepare(source, "--sheets", "data/sheets/mine")
     assert (result.returncode, result.stderr) == (0, "")
     assert "mine: prompts 2 train, 0 validation, 0 test" in result.stdout
 

@@ -19,7 +19,7 @@ import yaml
 from frostline import checkpoints, digests, digits, files, media, models
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError, Refused, WrongUse
-from tests import tiny
+from tests import neutral, tiny
 
 ROOT = Path(__file__).parents[2]
 LATENTS = ["--latents", "data/latents"]
@@ -40,8 +40,8 @@ def settings() -> dict[str, Any]:
     values = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
     values["base"] = str(ROOT / values["base"])
     values["sources"] = {
-        "clips": _source("frames", [5, 32, 32]),
-        "pictures": _source("imagefolder", [1, 32, 32]),
+        "clips": neutral.section("media/clips", "frames", split=SPLIT),
+        "pictures": neutral.section("media/pictures", "imagefolder", split=SPLIT),
         "said": {"kind": "prompts", "path": "media/said.txt", "split": SPLIT},
     }
     values["cache"] |= {"encode_batch": 8, "threads": 1, "preview_prompts": ["a handwritten digit seven"]}
@@ -61,39 +61,6 @@ def settings() -> dict[str, Any]:
     guided["sampling"] |= {"steps": 2}
     values["students"] = {"guided": guided, "hasty": guided | {"teacher": "models/early"}}
     return values
-
-
-def _source(kind: str, bucket: list[int]) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "path": "media/clips" if kind == "frames" else "media/pictures",
-        "caption": "text",
-        "buckets": [bucket],
-        "clips": {
-            "fps": None,
-            "scene_cuts": None,
-            "use_sliding_window": False,
-            "window_stride": 1,
-            "window_choice": "first",
-            "windows_per_scene": 1,
-            "max_frames": 100,
-        },
-        "crop": {"place": "centre", "seed": 0, "flip": False},
-        "filters": {
-            "minimum_side": 0,
-            "minimum_seconds": 0,
-            "minimum_motion": 0,
-            "minimum_brightness": 0,
-            "minimum_sharpness": 0,
-            "caption_characters": [1, 100],
-            "duplicate_distance": 0,
-            "keep_duplicates": True,
-        },
-        "captioner": None,
-        "split": SPLIT,
-        "max_pixels": 10_000,
-        "max_rejected": 0.0,
-    }
 
 
 def draw(folder: Path) -> None:

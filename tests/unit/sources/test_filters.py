@@ -9,14 +9,14 @@ from frostline.media import Probe
 from frostline.params.sources import FilterParams
 from frostline.sources import filters
 from frostline.sources.entries import Caption
-from tests.unit.sources.conftest import FILTERS
+from tests import neutral
 
 PLAIN: dict[str, Any] = {"width": 64, "height": 48, "frames": 10, "fps": 10.0, "medium": "clip"}
 SHOWN: dict[str, Any] = {"brightness": 200.0, "sharpness": 30.0, "motion": 5.0}
 
 
 def settings(**changes: Any) -> FilterParams:
-    return records.parse(FilterParams, FILTERS | changes, origin="test")
+    return records.parse(FilterParams, neutral.FILTERS | changes, origin="test")
 
 
 def probe(**changes: Any) -> Probe:

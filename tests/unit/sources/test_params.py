@@ -1,6 +1,5 @@
 """Params of sources: what cannot be meant is refused, by the key as params.yaml has it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +7,11 @@ import pytest
 from frostline import errors, records
 from frostline.params.sources import DigitsParams, FolderParams, SidecarParams, SourceParams
 from frostline.params.values import Name
-from tests.unit.sources.conftest import media_values
+from tests import neutral
 
 DIGITS = {"kind": "digits", "path": "p", "size": 32, "draws": [{"frames": 1, "per_scan": 1}]}
-FOLDER: dict[str, Any] = {"kind": "videofolder", "caption": "text"} | media_values(Path("p"), buckets=[[5, 32, 32]])
-SIDECAR = {"kind": "sidecar", "extension": ".txt", "lines": "one_caption"} | media_values(Path("p"))
+FOLDER = neutral.section("p", "videofolder")
+SIDECAR = neutral.section("p", "sidecar")
 
 
 class Section(records.Record):
@@ -25,7 +24,7 @@ def read(source: dict[str, Any]) -> SourceParams:
 
 def of(section: str, **changes: Any) -> dict[str, Any]:
     """FOLDER with other keys in one of its sections."""
-    return FOLDER | {section: FOLDER[section] | changes}
+    return neutral.section("p", "videofolder", **{section: changes})
 
 
 def test_each_kind_has_its_own_keys():

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from frostline import records
 from frostline.params.sources import ClipParams
 from frostline.sources import windows
-from tests.unit.sources.conftest import CLIPS
+from tests import neutral
 
 
 def settings(**changes: Any) -> ClipParams:
-    return records.parse(ClipParams, CLIPS | changes, origin="test")
+    return records.parse(ClipParams, neutral.CLIPS | changes, origin="test")
 
 
 def shown(pts: list[int], time_base: tuple[int, int], fps: float | None) -> list[int]:

@@ -9,43 +9,7 @@ from frostline import records
 from frostline.params.sources import SourceParams
 from frostline.sources import listing
 from frostline.sources.entries import Entry, Listing
-
-COMMON: dict[str, Any] = {
-    "buckets": [[5, 32, 32]],
-    "clips": {
-        "fps": None,
-        "scene_cuts": None,
-        "use_sliding_window": False,
-        "window_stride": 1,
-        "window_choice": "first",
-        "windows_per_scene": 1,
-        "max_frames": 100,
-    },
-    "crop": {"place": "centre", "seed": 0, "flip": False},
-    "filters": {
-        "minimum_side": 0,
-        "minimum_seconds": 0.0,
-        "minimum_motion": 0.0,
-        "minimum_brightness": 0.0,
-        "minimum_sharpness": 0.0,
-        "caption_characters": [0, 1000],
-        "duplicate_distance": 0,
-        "keep_duplicates": True,
-    },
-    "captioner": None,
-    "split": {"seed": 0, "validation": 0.0, "test": 0.0},
-    "max_pixels": 1_000_000,
-    "max_rejected": 0.0,
-}
-KINDS: dict[str, dict[str, Any]] = {
-    "imagefolder": {"caption": "text", "buckets": [[1, 32, 32]]},
-    "videofolder": {"caption": "text"},
-    "frames": {"caption": "text"},
-    "sidecar": {"extension": ".txt", "lines": "one_caption"},
-    "table": {"media": "path", "captions": ["caption"], "item": None},
-    "webdataset": {"caption": "txt"},
-    "fastvideo": {"media": "videos"},
-}
+from tests import neutral
 
 
 class AnySource(records.Record):
@@ -56,8 +20,7 @@ class AnySource(records.Record):
 
 def media_params(path: Path | str, kind: str, **changes: Any) -> Any:
     """Params of a source of media."""
-    values = {"kind": kind, "path": str(path), **COMMON, **KINDS[kind], **changes}
-    return records.parse(AnySource, {"source": values}, origin="test").source
+    return records.parse(AnySource, {"source": neutral.section(path, kind, **changes)}, origin="test").source
 
 
 def read(path: Path | str, kind: str, **changes: Any) -> Listing:
