@@ -125,6 +125,51 @@ def alteration(start: int, shown: Sequence[int], *, flip: bool) -> list[Any]:
     return [*([] if consecutive else ["shown", list(shown)]), *(["flip"] if flip else [])]
 
 
+def without_file(
+    source: str,
+    *,
+    item: str,
+    split: str,
+    locator: str,
+    medium: str,
+    content: str,
+    bucket: tuple[int, int, int],
+    captions: tuple[str, ...],
+    attributes: str,
+) -> Row:
+    """The row of what lies in no file and is taken as it is: something drawn, or a prompt; captions of equal weight."""
+    frames, height, width = bucket
+    crop = (0, 0, width, height)
+    return Row(
+        id=identity(source, locator, content, 0, bucket, crop),
+        source=source,
+        item=item,
+        split=split,
+        locator=locator,
+        medium=medium,
+        file="",
+        offset=0,
+        size=0,
+        content=content,
+        start=0,
+        shown=(),
+        pts=(),
+        time_base=(0, 1),
+        flip=False,
+        frames=frames,
+        height=height,
+        width=width,
+        source_width=width,
+        source_height=height,
+        source_frames=frames,
+        source_fps=0.0,
+        crop=crop,
+        captions=captions,
+        weights=(1.0,) * len(captions),
+        attributes=attributes,
+    )
+
+
 def write(
     folder: str | Path, rows: Iterable[Row], rejected: Sequence[Rejected], require: Require = lambda _: None
 ) -> dict[str, Any]:

@@ -94,34 +94,16 @@ def _row(
     captions: tuple[str, ...],
     attributes: dict[str, Any],
 ) -> Row:
-    """The row of something drawn: the whole of it, and captions of equal weight."""
+    """The row of something drawn: the whole of it."""
     frames, height, width, _ = drawn.shape
-    content, crop = digests.of_bytes(drawn.tobytes()), (0, 0, width, height)
-    return Row(
-        id=manifest.identity(source, locator, content, 0, (frames, height, width), crop),
-        source=source,
+    return manifest.without_file(
+        source,
         item=item,
         split=split,
         locator=locator,
         medium="drawn",
-        file="",
-        offset=0,
-        size=0,
-        content=content,
-        start=0,
-        shown=(),
-        pts=(),
-        time_base=(0, 1),
-        flip=False,
-        frames=frames,
-        height=height,
-        width=width,
-        source_width=width,
-        source_height=height,
-        source_frames=frames,
-        source_fps=0.0,
-        crop=crop,
+        content=digests.of_bytes(drawn.tobytes()),
+        bucket=(frames, height, width),
         captions=captions,
-        weights=(1.0,) * len(captions),
         attributes=digests.canonical(attributes),
     )

@@ -17,31 +17,14 @@ def rows(source: str, params: PromptsParams) -> Iterator[Row]:
 def _row(source: str, params: PromptsParams, prompt: str) -> Row:
     content = digests.of_bytes(prompt.encode())
     name = f"prompt-{content[:16]}"
-    return Row(
-        id=manifest.identity(source, name, content, 0, (0, 0, 0), (0, 0, 0, 0)),
-        source=source,
+    return manifest.without_file(
+        source,
         item=name,
         split=splits.of(content, params.split),
         locator=name,
         medium="prompt",
-        file="",
-        offset=0,
-        size=0,
         content=content,
-        start=0,
-        shown=(),
-        pts=(),
-        time_base=(0, 1),
-        flip=False,
-        frames=0,
-        height=0,
-        width=0,
-        source_width=0,
-        source_height=0,
-        source_frames=0,
-        source_fps=0.0,
-        crop=(0, 0, 0, 0),
+        bucket=(0, 0, 0),
         captions=(prompt,),
-        weights=(1.0,),
         attributes="{}",
     )
