@@ -2,32 +2,47 @@
 
 A Blob is bytes that can be opened again, here or in another process: a whole file or object, or a member of a tar.
 
+Many ranges of one large file are read by a Reader; those of an object can be kept on a local disk in Blocks. What
+others shall read is published.
+
 Errors: Gone (no such file), Changed (not the bytes that were listed), Unreachable (the store did not answer within
 PATIENCE seconds; nothing is wrong with the item).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from frostline.errors import WrongUse
-from frostline.storage import local, remote
+from frostline.storage import local, publishing, remote, uploading
+from frostline.storage.blocks import Blocks
+from frostline.storage.connection import PATIENCE, S3
 from frostline.storage.extents import Changed, Extent, Gone, Passed, Unreachable, nameable
-from frostline.storage.remote import PATIENCE, S3, TOGETHER
+from frostline.storage.publishing import Published
+from frostline.storage.ranges import Reader, read
+from frostline.storage.remote import TOGETHER
 
 __all__ = [
     "PATIENCE",
     "Blob",
+    "Blocks",
     "Changed",
     "Gone",
     "Passed",
+    "Published",
     "ReadAll",
+    "Reader",
     "Unreachable",
     "blob",
     "is_remote",
     "join",
     "nameable",
     "parent",
+    "publish_folder",
+    "publish_object",
+    "read",
     "read_all",
+    "reader",
     "tree",
     "walk",
 ]
@@ -46,6 +61,8 @@ class Blob(Extent):
         """All bytes; raises WrongUse if there are more than ``limit``."""
         if self.size > limit:
             raise WrongUse(f"{self.path}: {self.size} bytes, but no more than {limit} are read here; shrink it")
+        if is_remote(self.path):
+            return remote.read(self)
         with self.open() as file:
             data = file.read(self.size)
         if len(data) != self.size:
@@ -114,13 +131,11 @@ def walk(root: str) -> tuple[list[tuple[str, Blob]], list[Passed]]:
 
 
 def read_all(blobs: Sequence[Blob], limit: int) -> Iterator[bytes | WrongUse]:
-    """The bytes of many small blobs in order, or why one cannot be read; objects are asked for together.
-
-    What fails together is read again by itself, with patience.
-    """
+    """The bytes of many small blobs in order, or why one cannot be read; objects are asked for together."""
     for start in range(0, len(blobs), TOGETHER):
         some = blobs[start : start + TOGETHER]
-        got = remote.together([one for one in some if is_remote(one.path) and 0 < one.size <= limit])
+        small = [one for one in some if is_remote(one.path) and one.size <= limit]
+        got = dict(zip(small, remote.read_each(small), strict=True)) if small else {}
         for one in some:
             yield got[one] if one in got else _tried(one, limit)
 
@@ -130,3 +145,29 @@ def _tried(entry: Blob, limit: int) -> bytes | WrongUse:
         return entry.read(limit)
     except WrongUse as error:
         return error
+
+
+def reader(entry: Blob, blocks: Blocks | None = None) -> Reader:
+    """Reads many ranges of one file or object, an object by way of ``blocks`` where they are given.
+
+    Rows in random order of more data than the blocks may hold are read better without: a block is fetched for each.
+    """
+    if not is_remote(entry.path):
+        return local.Reader(entry)
+    return blocks.reader(entry) if blocks else remote.Reader(entry)
+
+
+def publish_object(path: str | Path, address: str) -> None:
+    """Put a local file into an object store: see ``uploading.publish_object``."""
+    uploading.publish_object(path, _store_address(address))
+
+
+def publish_folder(folder: str | Path, address: str, *, last: str, known: Mapping[str, str] | None = None) -> Published:
+    """Put a local folder into an object store, ``last`` last: see ``publishing.publish_folder``."""
+    return publishing.publish_folder(folder, _store_address(address), last=last, known=known)
+
+
+def _store_address(address: str) -> str:
+    if not is_remote(address):
+        raise WrongUse(f"{address}: a local path; publish to {S3}bucket/prefix")
+    return address

@@ -54,15 +54,18 @@ def unprintable(name: str) -> Passed:
     return Passed(shown, "unprintable_name", f"{shown}: a name with line ends, control characters or not UTF-8; rename")
 
 
-def window(size: int, fetch: Callable[[int, int], bytes], finish: Callable[[], None], chunk: int) -> BinaryIO:
-    """A seekable reader of ``size`` bytes that ``fetch(start, length)`` gets, about ``chunk`` of them at once."""
-    return io.BufferedReader(cast(io.RawIOBase, _Window(size, fetch, finish)), chunk)
+Fill = Callable[[int, memoryview], None]  # fills all of the view with the bytes from a place on
+
+
+def window(size: int, fill: Fill, finish: Callable[[], object], chunk: int) -> BinaryIO:
+    """A seekable reader of ``size`` bytes that ``fill`` gets, about ``chunk`` of them at once."""
+    return io.BufferedReader(cast(io.RawIOBase, _Window(size, fill, finish)), chunk)
 
 
 class _Window(io.RawIOBase):
-    def __init__(self, size: int, fetch: Callable[[int, int], bytes], finish: Callable[[], None]) -> None:
+    def __init__(self, size: int, fill: Fill, finish: Callable[[], object]) -> None:
         super().__init__()
-        self._size, self._fetch, self._finish, self._at = size, fetch, finish, 0
+        self._size, self._fill, self._finish, self._at = size, fill, finish, 0
 
     def readable(self) -> bool:
         return True
@@ -83,7 +86,7 @@ class _Window(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         length = max(0, min(len(buffer), self._size - self._at))
         if length:
-            buffer[:length] = self._fetch(self._at, length)
+            self._fill(self._at, memoryview(buffer).cast("B")[:length])
             self._at += length
         return length
 

@@ -1,15 +1,17 @@
 """Files on a local disk."""
 
 import errno
-import functools
 import io
 import os
 import stat
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from frostline.errors import WrongUse
 from frostline.storage.extents import Changed, Extent, Gone, Passed, Walked, nameable, unprintable, window
+from frostline.storage.ranges import Wanted
 
 CHUNK = 1 << 16
 
@@ -37,25 +39,60 @@ def _error(path: str, error: OSError) -> WrongUse:
 
 def open_(entry: Extent) -> BinaryIO:
     """A seekable reader of a file or a part of it; raises Gone, and Changed where it has another size now."""
+    if entry.offset == 0:
+        return io.BufferedReader(io.FileIO(_handle(entry)))
+    part = Reader(entry)
+    return window(entry.size, part.fill_one, part.close, CHUNK)
+
+
+def _handle(entry: Extent) -> int:
     try:
-        file = open(entry.path, "rb", buffering=0)  # noqa: PTH123, SIM115 - a path here is a text, closed by its reader
+        handle = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise _error(entry.path, error if isinstance(error, OSError) else OSError(0, str(error))) from None
-    there = os.fstat(file.fileno()).st_size
+    there = os.fstat(handle).st_size
     if there < entry.offset + entry.size or (entry.offset == 0 and there != entry.size):
-        file.close()
+        os.close(handle)
         raise Changed(f"{entry.path}: {there} bytes, another size than when it was listed; run again")
-    if entry.offset == 0:
-        return io.BufferedReader(file)
-    fetch = functools.partial(_fetch, entry, file.fileno())
-    return window(entry.size, fetch, file.close, CHUNK)
+    return handle
 
 
-def _fetch(entry: Extent, handle: int, start: int, length: int) -> bytes:
-    data = os.pread(handle, length, entry.offset + start)
-    if len(data) != length:
-        raise Changed(f"{entry.path}: ends before byte {entry.offset + start + length}; run again")
-    return data
+class Reader:
+    """Reads many ranges of one file, which stays open: see ``ranges.Reader``."""
+
+    def __init__(self, entry: Extent) -> None:
+        """Raises Gone, and Changed where it has another size now."""
+        self.entry = entry
+        self._handle = _handle(entry)
+        self.close = weakref.finalize(self, os.close, self._handle)
+
+    def __reduce__(self) -> tuple[type["Reader"], tuple[Extent]]:
+        return Reader, (self.entry,)
+
+    def fill(self, wanted: Wanted) -> None:
+        """See ``ranges.Reader``; one system call for each range."""
+        handle, offset, end = self._handle, self.entry.offset, self.entry.size
+        for place, view in wanted:
+            if place + len(view) > end or os.preadv(handle, [view], offset + place) != len(view):
+                self.fill_one(place, view)
+
+    def fill_one(self, place: int, view: memoryview) -> None:
+        """Fill a view of any length; one system call brings no more than 2 GiB."""
+        done = 0
+        while done < len(view):
+            count = os.preadv(self._handle, [view[done:]], self.entry.offset + place + done)
+            if count == 0 or place + len(view) > self.entry.size:
+                raise Changed(f"{self.entry.path}: ends before byte {self.entry.offset + place + len(view)}; run again")
+            done += count
+
+    def expect(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """See ``ranges.Reader``: the kernel reads ahead."""
+        for place, length in wanted:
+            os.posix_fadvise(self._handle, self.entry.offset + place, length, os.POSIX_FADV_WILLNEED)
+
+    def open(self) -> BinaryIO:
+        """See ``ranges.Reader``: of the file that is open, whatever its name stands for by now."""
+        return window(self.entry.size, self.fill_one, lambda: None, CHUNK)
 
 
 def walk(root: str) -> Walked:

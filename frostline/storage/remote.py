@@ -1,90 +1,138 @@
-"""Objects of a store behind ``s3://``; s3fs is imported when the first of them is asked for and not before.
+"""Objects of a store behind ``s3://``: what is there, and their bytes by ranges."""
 
-Credentials, region and endpoint of a store are those boto finds: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_ENDPOINT_URL, or the files in ~/.aws.
-"""
-
-import errno
 import functools
 import http.client
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 from frostline.errors import WrongUse
-from frostline.storage.extents import Changed, Extent, Gone, Passed, Unreachable, Walked, nameable, unprintable, window
+from frostline.storage import connection
+from frostline.storage.connection import S3, Clock, bucket_and_key
+from frostline.storage.extents import Changed, Extent, Passed, Walked, nameable, unprintable, window
+from frostline.storage.ranges import Piece, Wanted, pieces
 
-S3 = "s3://"
-PATIENCE = 60.0  # seconds an object store may be away before a read fails
-CHUNK = 4 << 20  # bytes asked for at once
+CHUNK = 4 << 20  # bytes a file that is read from front to back asks for at once
+RANGE = 8 << 20  # bytes of one request among many
+GAP = 1 << 18  # what lies between two wanted ranges is read too up to here: cheaper than another request of 30 ms
+IN_FLIGHT = 16  # ranges asked for at once: 128 MiB of memory at most
 PAGE = 1000  # names asked for at once, the most a store gives
 TOGETHER = 64  # small objects asked for at once
-
-T = TypeVar("T")
 
 
 def look(path: str) -> Extent:
     """An object as it is now; raises Gone."""
-    bucket, key = _bucket_and_key(path)
-    head = _patiently(path, lambda: _store().call_s3("head_object", Bucket=bucket, Key=key))
+    return connection.run(_look(path))
+
+
+async def _look(path: str) -> Extent:
+    bucket, key = bucket_and_key(path)
+    head = await connection.call(path, "head_object", Bucket=bucket, Key=key)
     return Extent(path, 0, head["ContentLength"], f"{head['ETag']}-{head['ContentLength']}")
 
 
 def open_(entry: Extent) -> BinaryIO:
-    """A seekable reader of an object or a part of it."""
+    """A seekable reader of an object or a part of it, for reading from front to back."""
 
-    def fetch(start: int, length: int) -> bytes:
-        return _patiently(entry.path, lambda: _in_loop(_ranges([entry], start, length))[0])
+    def fill_one(place: int, view: memoryview) -> None:
+        connection.run(get(entry, place, view))
 
-    return window(entry.size, fetch, lambda: None, max(1, min(entry.size, CHUNK)))
+    return window(entry.size, fill_one, lambda: None, max(1, min(entry.size, CHUNK)))
 
 
-def together(entries: Sequence[Extent]) -> dict[Extent, bytes]:
-    """The bytes of objects or parts of them, asked for at once: of all, or of none if one of them fails."""
-    if not entries:
-        return {}
+def read(entry: Extent) -> bytes:
+    """All bytes, a large object in ranges at once."""
+    data = bytearray(entry.size)
+    fill(entry, [(0, memoryview(data))])
+    return bytes(data)
+
+
+def read_each(entries: Sequence[Extent]) -> list[bytes | WrongUse]:
+    """The bytes of small objects or parts of them, asked for at once, or why one cannot be read."""
+    return connection.run(connection.each(_tried, entries, TOGETHER))
+
+
+async def _tried(entry: Extent) -> bytes | WrongUse:
+    data = bytearray(entry.size)
     try:
-        return dict(zip(entries, _in_loop(_ranges(entries, 0, None)), strict=True))
-    except (*_passing(), WrongUse):
-        return {}
+        await get(entry, 0, memoryview(data))
+    except WrongUse as error:
+        return error
+    return bytes(data)
 
 
-async def _ranges(entries: Sequence[Extent], start: int, length: int | None) -> list[bytes]:
-    import asyncio
+def fill(entry: Extent, wanted: Wanted) -> None:
+    """Fill each view with the bytes from its place on; neighbours share a request, and requests run at once."""
+    found = list(pieces(wanted, most=RANGE, gap=GAP))
+    if found:
+        connection.run(connection.each(functools.partial(_fill, entry), found, IN_FLIGHT))
 
-    return await asyncio.gather(*(_range(entry, start, entry.size if length is None else length) for entry in entries))
+
+async def _fill(entry: Extent, piece: Piece) -> None:
+    whole = piece.views[0][1] if len(piece.views) == 1 else memoryview(bytearray(piece.length))
+    await get(entry, piece.start, whole)
+    if len(piece.views) > 1:
+        piece.deal(whole)
 
 
-async def _range(entry: Extent, start: int, length: int) -> bytes:
-    bucket, key = _bucket_and_key(entry.path)
-    first = entry.offset + start
-    wanted = f"bytes={first}-{first + length - 1}"
-    response = await _store()._call_s3("get_object", Bucket=bucket, Key=key, Range=wanted)
-    async with response["Body"] as body:
-        data = await body.read()
-    if entry.stamp and not entry.stamp.startswith(f"{response['ETag']}-"):
-        raise Changed(f"{entry.path}: another object than when it was listed; run again")
-    if len(data) != length:
-        raise http.client.IncompleteRead(data, length - len(data))
-    return data
+async def get(entry: Extent, start: int, view: memoryview) -> None:
+    """Fill ``view`` with bytes from ``start`` on; what had come before a connection broke is not asked for again.
+
+    Raises Changed if it is not, or no longer, the object that was listed.
+    """
+    bucket, key = bucket_and_key(entry.path)
+    first, last = entry.offset + start, entry.offset + start + len(view) - 1
+    known = entry.stamp.rpartition("-")[0] if entry.stamp else ""
+    done = 0
+
+    async def action(client: Any, clock: Clock) -> None:
+        nonlocal known, done
+        answer = await client.get_object(Bucket=bucket, Key=key, Range=f"bytes={first + done}-{last}")
+        known = known or answer["ETag"]
+        async with answer["Body"] as body:
+            if answer["ETag"] != known or answer["ContentLength"] != len(view) - done:
+                raise Changed(f"{entry.path}: another object than when it was listed; run again")
+            while done < len(view):
+                data = await body.read(min(connection.MOVED, len(view) - done))
+                if not data:
+                    raise http.client.IncompleteRead(b"", len(view) - done)
+                view[done : done + len(data)] = data
+                done += len(data)
+                clock.moved(len(data))
+
+    if len(view):
+        await connection.patiently(entry.path, action)
+
+
+class Reader:
+    """Reads many ranges of one object, nothing of which is kept: see ``ranges.Reader``."""
+
+    def __init__(self, entry: Extent) -> None:
+        self.entry = entry
+
+    def fill(self, wanted: Wanted) -> None:
+        """See ``ranges.Reader``: neighbours share a request, and requests run at once."""
+        fill(self.entry, wanted)
+
+    def expect(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Nothing can be done before: there is no place to keep it."""
+
+    def open(self) -> BinaryIO:
+        """See ``ranges.Reader``."""
+        return open_(self.entry)
 
 
 def walk(root: str) -> Walked:
     """All objects below a prefix; raises WrongUse if there is none."""
-    bucket, prefix = _bucket_and_key(root)
-    prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
     found: list[tuple[str, Extent]] = []
     passed: list[Passed] = []
-    for key, size, etag in _keys(root, bucket, prefix):
-        name = key.removeprefix(prefix)
+    for name, entry in connection.run(names(root)):
         if not name or name.endswith("/") or any(_is_hidden(part) for part in name.split("/")):
             continue  # a folder's mark, or a hidden name
         if not nameable(name) or ".." in name.split("/") or PurePosixPath(name).as_posix() != name or name[0] == "/":
             passed.append(unprintable(name))
         else:
-            found.append((name, Extent(f"{S3}{bucket}/{key}", 0, size, f"{etag}-{size}")))
+            found.append((name, entry))
     if not found and not passed:
         raise WrongUse(f"{root}: no objects below that prefix; correct the path of its source in params.yaml")
     return found, passed
@@ -94,79 +142,23 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") and part not in (".", "..")
 
 
-def _keys(root: str, bucket: str, prefix: str) -> Iterator[tuple[str, int, str]]:
+def below(root: str) -> tuple[str, str]:
+    """The bucket, and what all keys below a prefix begin with."""
+    bucket, prefix = bucket_and_key(root)
+    return bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
+
+
+async def names(root: str) -> list[tuple[str, Extent]]:
+    """All objects below a prefix, by what their keys have after it."""
+    bucket, prefix = below(root)
+    found: list[tuple[str, Extent]] = []
     more: dict[str, Any] = {}
     while True:
         asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE, **more}
-        page = _patiently(root, functools.partial(_store().call_s3, "list_objects_v2", **asked))
-        yield from ((entry["Key"], entry["Size"], entry["ETag"]) for entry in page.get("Contents", []))
+        page = await connection.call(root, "list_objects_v2", **asked)
+        for entry in page.get("Contents", []):
+            extent = Extent(f"{S3}{bucket}/{entry['Key']}", 0, entry["Size"], f"{entry['ETag']}-{entry['Size']}")
+            found.append((entry["Key"].removeprefix(prefix), extent))
         if not page["IsTruncated"]:
-            return
+            return found
         more = {"ContinuationToken": page["NextContinuationToken"]}
-
-
-def _bucket_and_key(path: str) -> tuple[str, str]:
-    bucket, _, key = path.removeprefix(S3).partition("/")
-    if not bucket:
-        raise WrongUse(f"{path}: names no bucket; write {S3}bucket/prefix")
-    return bucket, key
-
-
-def _store() -> Any:
-    """The connection of this process; s3fs keeps one for each."""
-    try:
-        import s3fs
-    except ModuleNotFoundError:
-        raise WrongUse(
-            f"a path starts with {S3}, but s3fs is not installed: pip install 'frostline[pipeline]'"
-        ) from None
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    settings = {
-        "connect_timeout": 10,
-        "read_timeout": 30,
-        "max_pool_connections": TOGETHER,
-        "retries": {"total_max_attempts": 1},  # s3fs and _patiently try again
-    }
-    return s3fs.S3FileSystem(endpoint_url=endpoint, use_listings_cache=False, config_kwargs=settings)
-
-
-def _in_loop(work: Any) -> Any:
-    import fsspec.asyn
-
-    return fsspec.asyn.sync(_store().loop, lambda: work)
-
-
-def _passing() -> tuple[type[Exception], ...]:
-    """What an outage looks like; s3fs has tried for some seconds by then."""
-    import aiohttp
-    from botocore import exceptions
-
-    return (
-        OSError,
-        http.client.IncompleteRead,
-        aiohttp.ClientError,
-        exceptions.ConnectionError,
-        exceptions.HTTPClientError,
-    )
-
-
-def _patiently(path: str, action: Callable[[], T]) -> T:
-    """Do it, again and again while the store is away, for PATIENCE seconds."""
-    from botocore import exceptions
-
-    deadline, pause = time.monotonic() + PATIENCE, 0.1
-    while True:
-        try:
-            return action()
-        except FileNotFoundError:
-            raise Gone(f"{path}: no such object") from None
-        except (PermissionError, exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
-            raise WrongUse(f"{path}: refused ({error}); check the AWS_... variables, or ~/.aws") from None
-        except _passing() as error:
-            if isinstance(error, OSError) and error.errno == errno.EINVAL:  # the store understood and will not
-                raise Changed(f"{path}: {error}; run again") from None
-            if time.monotonic() + pause > deadline:
-                message = f"{path}: the object store did not answer for {PATIENCE:g} s ({error}); run it again"
-                raise Unreachable(message) from None
-        time.sleep(pause)
-        pause = min(2 * pause, 5.0)
