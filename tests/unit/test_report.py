@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import html.parser
 import io
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
@@ -19,10 +18,10 @@ from frostline.generation import Generator
 from frostline.pages import charts
 from frostline.pages.charts import Chart, Point, Series
 from frostline.report import measures, pictures
+from tests.html_reader import tags
 
 IMAGE, CLIP = (1, 32, 32), (5, 32, 32)
 WICKED = 'a <script>alert(1)</script> & "quoted" digit'
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 def real(bucket: tuple[int, int, int]) -> HeldOut:
@@ -58,38 +57,11 @@ def text(evaluated: list[Evaluated]) -> str:
     return page(evaluated)
 
 
-class Reader(html.parser.HTMLParser):
-    """Tags in order, checked for balance."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def read(text: str) -> Reader:
-    reader = Reader()
-    reader.feed(text)
-    assert reader.open == []
-    return reader
-
-
 def test_the_page_is_well_formed_and_runs_and_fetches_nothing(text: str):
-    tags = read(text).tags
-    assert "script" not in {tag for tag, _ in tags}
-    assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "href"]
-    sources = [attributes["src"] or "" for tag, attributes in tags if tag == "img"]
+    found = tags(text)
+    assert "script" not in {tag for tag, _ in found}
+    assert not [name for _, attributes in found for name in attributes if name.startswith("on") or name == "href"]
+    sources = [attributes["src"] or "" for tag, attributes in found if tag == "img"]
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
     assert "http" not in text
@@ -101,7 +73,7 @@ def test_fewer_samples_than_prompts_show_the_prompts_that_were_drawn(evaluated: 
     drawn = one.drawn[IMAGE]
     first = evaluation.Drawn(prompts=drawn.prompts[:1], latents=drawn.latents[:1], pixels=drawn.pixels[:1])
     text = page([dataclasses.replace(one, drawn={IMAGE: first})])
-    alts = [attributes["alt"] or "" for tag, attributes in read(text).tags if tag == "img"]
+    alts = [attributes["alt"] or "" for tag, attributes in tags(text) if tag == "img"]
     assert f"teacher: {drawn.prompts[0]}" in alts
     assert not any(f"teacher: {prompt}" in alts for prompt in set(drawn.prompts) - {drawn.prompts[0]})
 
@@ -117,13 +89,13 @@ def test_the_same_evaluation_is_the_same_bytes(text: str, evaluated: list[Evalua
 
 
 def test_every_prompt_shows_every_model_and_the_real_ones(text: str):
-    alts = [attributes["alt"] for tag, attributes in read(text).tags if tag == "img"]
+    alts = [attributes["alt"] for tag, attributes in tags(text) if tag == "img"]
     for name in ("teacher", "guided", measures.REAL):
         assert alts.count(f"{name}: {WICKED}") == 2  # images and clips
 
 
 def test_embedded_images_show_the_samples(text: str, evaluated: list[Evaluated]):
-    sources = [a["src"] or "" for tag, a in read(text).tags if tag == "img" and a["alt"] == f"teacher: {WICKED}"]
+    sources = [a["src"] or "" for tag, a in tags(text) if tag == "img" and a["alt"] == f"teacher: {WICKED}"]
     strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(sources[0].split(",")[1]))).convert("RGB"))
     prompts = list(evaluated[0].drawn[IMAGE].prompts)
     first = evaluated[0].drawn[IMAGE].pixels[prompts.index(WICKED), 0]

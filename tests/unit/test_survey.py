@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import html.parser
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
@@ -22,10 +21,10 @@ from frostline.survey import captions, contact, forecast
 from frostline.survey.material import Source
 from frostline.survey.sheets import Picture, Sheet
 from tests import prepared, tiny
+from tests.html_reader import tags
 
 ROOT = Path(__file__).parents[2]
 BUCKETS = {"1x32x32": {"share": 1.0, "batch": 4}, "5x32x32": {"share": 3.0, "batch": 2}}
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 EMPTY = Sheet(rows=[], rejected=[], histograms={})
 
 
@@ -250,26 +249,6 @@ def test_numbers_in_words(said: str, expected: str):
 # The page
 
 
-class Reader(html.parser.HTMLParser):
-    """Tags in order, checked for balance."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Manifest and sheet of a source with wicked captions, names and details."""
@@ -289,13 +268,6 @@ def text(root: Path, settings: Params) -> str:
 def page(root: Path, settings: Params) -> str:
     sources = survey.read(["mine"], root / "manifest", root / "sheets")
     return survey.render(survey.compose(look(settings, *sources)))
-
-
-def tags(text: str) -> list[tuple[str, dict[str, str | None]]]:
-    reader = Reader()
-    reader.feed(text)
-    assert reader.open == []
-    return reader.tags
 
 
 def test_the_page_is_well_formed_and_runs_and_fetches_nothing(text: str):
