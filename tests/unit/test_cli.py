@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frostline import cli, codec, generation, models, params
+from frostline import codec, generation, models, params
 from frostline.cli import preset as commands
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -19,22 +19,6 @@ SEVEN = "a handwritten digit seven"
 def image(path):
     with Image.open(path) as opened:
         return np.asarray(opened)
-
-
-@pytest.fixture
-def frostline(monkeypatch, capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["frostline", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_help_loads_nothing_heavy_and_takes_under_a_second():

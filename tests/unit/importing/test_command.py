@@ -1,14 +1,13 @@
 """`frostline import-dataset`: what it prints and writes is params; exit 2 and nothing written where it cannot be."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from benchmarks.parts import importers
-from frostline import cli, importing, params, records
+from frostline import importing, params, records
 from frostline.cli import preset
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -47,22 +46,6 @@ CONFIGS = [("musubi-tuner", MUSUBI), ("diffusion-pipe", PIPE)]
 
 
 @pytest.fixture
-def frostline(monkeypatch, capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["frostline", "import-dataset", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def config(tmp_path):
     """Writes a config."""
 
@@ -76,7 +59,7 @@ def config(tmp_path):
 
 @pytest.mark.parametrize(("tool", "text"), CONFIGS)
 def test_what_is_printed_is_params_again(frostline, config, tool, text):
-    code, out, err = frostline(tool, config(text))
+    code, out, err = frostline("import-dataset", tool, config(text))
     assert (code, err) == (0, "")
     read = records.parse(importing.Sources, yaml.safe_load(out), origin="printed")
     assert read.sources == importing.read(tool, config(text)).sources
@@ -85,7 +68,7 @@ def test_what_is_printed_is_params_again(frostline, config, tool, text):
 
 @pytest.mark.parametrize(("tool", "text"), CONFIGS)
 def test_notes_and_lines_fit_a_file_for_people(frostline, config, tool, text):
-    _, out, _ = frostline(tool, config(text))
+    _, out, _ = frostline("import-dataset", tool, config(text))
     head = out.split("sources:")[0]
     assert head.splitlines()[0] == f"# dataset.toml of {tool}, read by `frostline import-dataset`"
     assert all(line.startswith("#") for line in head.splitlines())
@@ -98,7 +81,7 @@ def test_what_is_written_can_be_laid_over_params(frostline, config, tmp_path, to
     settings = tmp_path / "params.yaml"
     settings.write_text((PROJECT / "params.yaml").read_text())
     written = tmp_path / "presets" / "mine.yaml"
-    code, out, _ = frostline(tool, config(text), "--output", written)
+    code, out, _ = frostline("import-dataset", tool, config(text), "--output", written)
     assert (code, f"{written}: 4 source(s): " in out) == (0, True)
     preset.apply(settings, written)
     expected = importing.read(tool, config(text)).sources
@@ -106,7 +89,7 @@ def test_what_is_written_can_be_laid_over_params(frostline, config, tmp_path, to
 
 
 def test_a_program_may_read_it(frostline, config):
-    code, out, _ = frostline("diffusion-pipe", config(PIPE), "--json")
+    code, out, _ = frostline("import-dataset", "diffusion-pipe", config(PIPE), "--json")
     facts = json.loads(out)
     assert (code, len(facts["sources"])) == (0, 4)
     assert any(note.startswith("resolutions: ") for note in facts["notes"])
@@ -121,14 +104,14 @@ def test_wrong_use_writes_nothing(frostline, config, tmp_path):
         (("diffusion-pipe", config(PIPE + "mask_path = 'm'\n")), "key 'directory.1.mask_path' has the value 'm'"),
     ]
     for arguments, says in lines:
-        code, out, err = frostline(*arguments, "--output", output)
+        code, out, err = frostline("import-dataset", *arguments, "--output", output)
         assert (code, out, says in err, output.exists()) == (2, "", True, False), err
 
 
 def test_a_file_that_is_there_is_kept(frostline, config, tmp_path):
     output = tmp_path / "params.yaml"
     output.write_text("base: mine\n")
-    code, _, err = frostline("diffusion-pipe", config(PIPE), "--output", output)
+    code, _, err = frostline("import-dataset", "diffusion-pipe", config(PIPE), "--output", output)
     assert (code, "is there already" in err, output.read_text()) == (2, True, "base: mine\n")
 
 
