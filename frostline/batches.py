@@ -35,7 +35,7 @@ class Batches:
         if not buckets:
             raise WrongUse("buckets is empty: name at least one, e.g. 1x32x32: {share: 1.0, batch: 32}")
         self.dataset, self.buckets, self.dropout, self.seed = dataset, buckets, dropout, seed
-        self._rows = {bucket: np.array(dataset.rows(bucket, "train")) for bucket in buckets}
+        self._rows = {bucket: dataset.rows(bucket, "train") for bucket in buckets}
         self._turns, self._before = _turns({name: bucket.share for name, bucket in buckets.items()}, steps)
         self._orders: dict[tuple[str, int], np.ndarray] = {}
 
@@ -80,7 +80,7 @@ class Batches:
 
     def _caption(self, draw: Draw) -> int:
         """Which of its captions a row is shown with."""
-        weights = self.dataset.items[draw.row].weights
+        weights = self.dataset.weights(draw.row)
         if len(weights) == 1:
             return 0
         ends = np.cumsum(weights)

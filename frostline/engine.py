@@ -23,7 +23,7 @@ from frostline.errors import FrostlineError
 from frostline.objectives import Objective
 from frostline.optimizer import Optimizer
 from frostline.params.trainings import LoopParams
-from frostline.store import bucket_of
+from frostline.store.layout import bucket_of
 from frostline.workspace import Preemption
 
 VALIDATION_ROWS = 64  # per bucket
@@ -124,7 +124,7 @@ def validate(job: Job, network: WanTransformer3DModel) -> dict[str, float]:
     """Loss on held-out rows per bucket, with noise and sigmas that are the same at every validation."""
     found = {}
     for bucket in sorted(job.params.buckets):
-        rows = job.dataset.rows(bucket, "validation")[:VALIDATION_ROWS]
+        rows = job.dataset.rows(bucket, "validation")[:VALIDATION_ROWS].tolist()
         batch = job.dataset.batch(rows)
         noise = randomness.normal_rows(rows, batch.clean.shape[1:], job.params.seed, "validation")
         middle = (torch.arange(len(rows), dtype=torch.float64) + 0.5) / len(rows)
@@ -201,7 +201,8 @@ def _mean(values: list[float]) -> float:
 
 
 def _not_finite(job: Job, step: int, rows: tuple[int, ...], loss: float) -> str:
-    items = [job.dataset.items[row].id for row in rows]
+    ids = job.dataset.ids("id")
+    items = [ids[row] for row in rows]
     return (
         f"{job.name}: the loss of step {step} is {loss}; its rows are {items}. Checkpoints in {job.work} are from "
         "before; lower the rates in optimizer, or look at these items"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import manifest, metrics, store
+from frostline import manifest, metrics
 from frostline.errors import WrongUse
 from frostline.generation import Draw, Generator
 from frostline.judge import Judge
@@ -28,6 +28,7 @@ from frostline.models import Model
 from frostline.params import EvaluateParams
 from frostline.params.sources import SourceParams
 from frostline.sources import reading
+from frostline.store import layout
 
 DECIMALS = 4
 HEADLINE = ("accuracy", "direction", "frechet_teacher", "frechet_real", "endpoint_rmse", "latent_std")
@@ -106,7 +107,7 @@ def held_out(
 def _bucket(rows: Sequence[Row], bucket: Bucket, sources_params: Mapping[str, SourceParams], split: str) -> HeldOut:
     if not rows:
         raise WrongUse(
-            f"bucket {store.bucket_name(bucket)}: no source has a row of the {split} split; take it out of "
+            f"bucket {layout.bucket_name(bucket)}: no source has a row of the {split} split; take it out of "
             "evaluate.samples, or give a source such items"
         )
     pixels = np.stack([reading.pixels(sources_params[row.source], row) for row in rows])
@@ -237,7 +238,7 @@ def rounded(numbers: Numbers) -> Numbers:
 def plan(params: EvaluateParams) -> Plan:
     """What the params ask for."""
     return Plan(
-        samples={store.bucket_of(name): n for name, n in params.samples.items()},
+        samples={layout.bucket_of(name): n for name, n in params.samples.items()},
         curve_steps=params.curve_steps,
         curve_samples=params.curve_samples,
         seed=params.seed,
@@ -254,7 +255,7 @@ def missing(models: Sequence[Model], held_out: Sequence[HeldOut], judge: Judge |
         return found
     for real in held_out:
         if not judges(judge, real.captions):
-            name = store.bucket_name(real.bucket)
+            name = layout.bucket_name(real.bucket)
             found.append(
                 f"The judge knows digits, and captions of {name} name none: only what needs no judge is measured."
             )
@@ -269,7 +270,7 @@ def _unfinished(model: Model) -> str:
 def summary(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Numbers]]:
     """Model to bucket to numbers: what metrics.json holds."""
     return {
-        one.name: {store.bucket_name(bucket): numbers for bucket, numbers in one.numbers.items()} for one in evaluated
+        one.name: {layout.bucket_name(bucket): numbers for bucket, numbers in one.numbers.items()} for one in evaluated
     }
 
 
@@ -284,7 +285,7 @@ def identities(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
 def lines(evaluated: Sequence[Evaluated]) -> list[str]:
     """The numbers that matter most, a line per model and bucket."""
     return [
-        f"{one.name} {store.bucket_name(bucket)}: "
+        f"{one.name} {layout.bucket_name(bucket)}: "
         + ", ".join(f"{name} {numbers[name]:g}" for name in HEADLINE if name in numbers)
         for one in evaluated
         for bucket, numbers in one.numbers.items()

@@ -204,6 +204,11 @@ def read(folder: str | Path) -> list[Row]:
     return _read_table(Path(folder), Row, ITEMS)
 
 
+def read_columns(folder: str | Path) -> "Columns[Row]":
+    """The rows of a manifest in columns; raises Refused if a table is not the one that was written."""
+    return _read_columns(Path(folder), Row, ITEMS)
+
+
 def read_rejected(folder: str | Path) -> list[Rejected]:
     """What was left out; raises Refused if the table is not the one that was written."""
     return _read_table(Path(folder), Rejected, REJECTED)
@@ -351,7 +356,11 @@ def _value(value: Any) -> Any:
 
 
 def _read_table(folder: Path, kind: type[R], name: str) -> list[R]:
+    return _read_columns(folder, kind, name).records()
+
+
+def _read_columns(folder: Path, kind: type[R], name: str) -> Columns[R]:
     wanted = files.read_json(folder / SUMMARY)["digests"][name]
     if not (folder / name).is_file() or digests.of_file(folder / name) != wanted:
         raise Refused(f"{folder / name}: missing, or not the table that {SUMMARY} was written with; {REMEDY}")
-    return Columns(kind, pq.read_table(folder / name)).records()
+    return Columns(kind, pq.read_table(folder / name))

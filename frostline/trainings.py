@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from frostline import contract as contracts
-from frostline import files, models, store, transformer
+from frostline import files, models, transformer
 from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.engine import Job, Outcome
 from frostline.errors import Refused
 from frostline.params.trainings import LoopParams, StudentParams, TrainParams
+from frostline.store import layout
 
 
 def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
@@ -38,7 +39,7 @@ def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
         shift=loop.shift,
         draws=loop.draws,
         patch_size=patch_size,
-        buckets=tuple(sorted(store.bucket_of(name) for name in loop.buckets)),
+        buckets=tuple(sorted(layout.bucket_of(name) for name in loop.buckets)),
     )
 
 

@@ -17,27 +17,24 @@ def main() -> None:
 
     import torch
 
-    from frostline import digests, encoding, manifest, params, revisions, workspace
+    from frostline import caching, manifest, params, workspace
+    from frostline.caching.pool import Pool
     from frostline.codec import Codec
     from frostline.sources import reading
 
     settings = params.load(args.params)
     source = settings.source(args.source)
     codec = Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
-    rows = manifest.read(args.manifest)
-    key = digests.of_json(
-        {
-            "manifest": digests.of_folder(args.manifest),
-            "space": codec.latent_space.model_dump(mode="json"),
-            "params": settings.cache.model_dump(mode="json"),
-            "revision": revisions.of("cache"),
-        }
-    )
     torch.set_num_threads(settings.cache.threads)
-    with workspace.lock(args.latents):
-        work = workspace.work_folder(f"cache-{args.source}", key)
-        facts = encoding.write_source(rows, lambda row: reading.pixels(source, row), codec, settings.cache, work)
-        workspace.publish(work, args.latents)
+    facts = caching.write_source(
+        args.source,
+        manifest.read_columns(args.manifest),
+        lambda row: reading.pixels(source, row),
+        codec,
+        settings.cache,
+        Pool(workspace.WORK / "latents", codec.latent_space),
+        args.latents,
+    )
     for name, count in facts["rows"].items():
         print(f"{args.source}: {count} rows of {name}")
 

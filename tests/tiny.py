@@ -4,16 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from frostline import contract, dataset, files, models, randomness, records, store, trainings, transformer
+from frostline import contract, dataset, digests, files, models, randomness, records, trainings, transformer
 from frostline.contract import LatentSpace
 from frostline.dataset import Dataset
 from frostline.engine import Job
 from frostline.objectives import flow_matching
 from frostline.params.trainings import ModelParams, StudentParams, TrainParams
+from frostline.store import layout, writing
+from frostline.store.layout import Caption, Item, Prompt
 
 IMAGES, CLIPS = "1x16x16", "5x16x16"
+PART = "0000000000000000.parquet"
 CAPTIONS = ("", "one", "two", "three")  # the null prompt first; a text has as many tokens as its place, and one more
 COUNTS = {IMAGES: {"train": 10, "validation": 3}, CLIPS: {"train": 5, "validation": 2}}
 SHAPE = ModelParams(layers=2, heads=1, head_dim=12, ffn_dim=16, patch_size=(1, 1, 1))
@@ -38,7 +42,7 @@ def space(**changed: Any) -> LatentSpace:
 
 def raw(seed: int, bucket: str, count: int, latent_space: LatentSpace) -> torch.Tensor:
     """Raw latents of one bucket; every row another."""
-    return randomness.normal((count, *latent_space.shape(store.bucket_of(bucket))), "tiny", seed, bucket)
+    return randomness.normal((count, *latent_space.shape(layout.bucket_of(bucket))), "tiny", seed, bucket)
 
 
 def texts(latent_space: LatentSpace) -> list[torch.Tensor]:
@@ -46,7 +50,7 @@ def texts(latent_space: LatentSpace) -> list[torch.Tensor]:
     return [randomness.normal((n + 1, latent_space.text_dim), "text", n) for n in range(len(CAPTIONS))]
 
 
-def items(bucket: str, counts: Mapping[str, int], several: int = 1) -> list[store.Item]:
+def items(bucket: str, counts: Mapping[str, int], several: int = 1) -> list[Item]:
     """Items of one bucket, with captions in turn, or with ``several`` of them: the first weighs most, the last 1."""
     splits = [split for split, count in counts.items() for _ in range(count)]
     texts = len(CAPTIONS) - 1
@@ -56,9 +60,10 @@ def items(bucket: str, counts: Mapping[str, int], several: int = 1) -> list[stor
     ]
 
 
-def _item(name: str, split: str, captions: Sequence[int]) -> store.Item:
-    return store.Item(
+def _item(name: str, split: str, captions: Sequence[int]) -> Item:
+    return Item(
         id=name,
+        latent_id=f"latent-{name}",
         item=name,
         split=split,
         start=0,
@@ -70,24 +75,35 @@ def _item(name: str, split: str, captions: Sequence[int]) -> store.Item:
         weights=tuple(float(n) for n in range(len(captions), 0, -1)),
         attributes="{}",
         text_ids=tuple(f"text-{caption}" for caption in captions),
-        text_offsets=tuple(sum(range(caption + 1)) for caption in captions),
         text_lengths=tuple(caption + 1 for caption in captions),
     )
 
 
-def prompts(split: str) -> list[store.Prompt]:
+def prompts(split: str) -> list[Prompt]:
     """Every caption of CAPTIONS but the null prompt, without media."""
     return [
-        store.Prompt(
-            id=f"{split}-{n}",
-            split=split,
-            caption=CAPTIONS[n],
-            text_id=f"text-{n}",
-            text_offset=sum(range(n + 1)),
-            text_length=n + 1,
-        )
+        Prompt(id=f"{split}-{n}", split=split, caption=CAPTIONS[n], text_id=f"text-{n}", text_length=n + 1)
         for n in range(1, len(CAPTIONS))
     ]
+
+
+def write_items(path: Path, latent_space: LatentSpace, bucket: str, members: Sequence[Item], raw: torch.Tensor) -> None:
+    """Write a part of items with their raw latents."""
+    data = writing.latent_bytes(raw, latent_space)
+    facts, found = layout.table(Item, members), writing.row_digests(data)
+    writing.write_items(path, latent_space, layout.bucket_of(bucket), facts, data, found)
+
+
+def write_texts(folder: Path, latent_space: LatentSpace) -> None:
+    """Write CAPTIONS and their texts as a cache's only part of them."""
+    found = [writing.bytes_of(text) for text in texts(latent_space)]
+    captions = [
+        Caption(text_id=f"text-{n}", caption=caption, tokens=n + 1, text_digest=digests.of_bytes(found[n].data))
+        for n, caption in enumerate(CAPTIONS)
+    ]
+    facts = layout.table(Caption, captions)
+    writing.write_text(folder / "text" / PART, latent_space, facts, np.concatenate(found))
+    writing.write_captions(folder / "captions" / PART, latent_space, facts)
 
 
 def cache(
@@ -102,26 +118,29 @@ def cache(
     latent_space = latent_space or space()
     for bucket, counts in COUNTS.items():
         members = items(bucket, counts, several)
-        part = folder / "items" / bucket / "part-00000.parquet"
-        store.write_items(part, latent_space, members, raw(seed, bucket, len(members), latent_space))
+        made = raw(seed, bucket, len(members), latent_space)
+        write_items(folder / "items" / bucket / PART, latent_space, bucket, members, made)
     rows = {f"{bucket}/{split}": n for bucket, counts in COUNTS.items() for split, n in counts.items()}
-    return _sealed(folder, latent_space, rows, prompts)
+    write_texts(folder, latent_space)
+    seal(folder, latent_space, rows, prompts)
+    return folder
 
 
 def prompts_cache(folder: Path, splits: Sequence[str] = ("train", "validation")) -> Path:
     """Write the cache of a source that has prompts and no media."""
     rows = [prompt for split in splits for prompt in prompts(split)]
-    store.write_prompts(folder / "prompts" / "part-00000.parquet", space(), rows)
-    return _sealed(folder, space(), {f"prompts/{split}": len(CAPTIONS) - 1 for split in splits}, ("two",))
-
-
-def _sealed(folder: Path, latent_space: LatentSpace, rows: dict[str, int], previews: Sequence[str]) -> Path:
-    ids = [f"text-{n}" for n in range(len(CAPTIONS))]
-    store.write_text(folder / "text" / "part-00000.parquet", latent_space, ids, texts(latent_space))
-    places = {prompt: [sum(range(CAPTIONS.index(prompt) + 1)), CAPTIONS.index(prompt) + 1] for prompt in previews}
-    facts = {"rows": rows, "prompts": places, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
-    store.seal(folder, latent_space, facts)
+    writing.write_prompts(folder / "prompts" / PART, space(), layout.table(Prompt, rows))
+    write_texts(folder, space())
+    seal(folder, space(), {f"prompts/{split}": len(CAPTIONS) - 1 for split in splits})
     return folder
+
+
+def seal(folder: Path, latent_space: LatentSpace, rows: Mapping[str, int], previews: Sequence[str] = ("two",)) -> None:
+    """List what is in a cache's folder, as somebody would who trusts digests alone."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+    ids = {prompt: f"text-{CAPTIONS.index(prompt)}" for prompt in previews}
+    facts = {"rows": dict(rows), "prompts": ids, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
+    writing.seal(folder, latent_space, names, facts, {})
 
 
 def data(folder: Path, **facts: Any) -> Dataset:

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from benchmarks import Frame
-from frostline import digests, digits, evaluation, files, generation, metrics, models, randomness, store
+from frostline import digests, digits, evaluation, files, generation, metrics, models, randomness
 from frostline.codec import Codec
 from frostline.evaluation import Bucket, Seen
 from frostline.judge import Judge
+from frostline.store import layout
 
 KEPT = Path(".work/benchmarks/quality")
 CHUNK = 640  # samples drawn and judged together: a whole number of the generator's batches of images
@@ -94,7 +95,7 @@ def kept(key: Key) -> Seen:
         seen = draw(key)
         with files.replacing(path) as beside:
             safetensors.torch.save_file({name: value.contiguous() for name, value in vars(seen).items()}, beside)
-        print(f"  drew {key.n} {store.bucket_name(key.bucket)} of {key.folder}, seed {key.seed}", flush=True)
+        print(f"  drew {key.n} {layout.bucket_name(key.bucket)} of {key.folder}, seed {key.seed}", flush=True)
     return Seen(**safetensors.torch.load_file(path))
 
 

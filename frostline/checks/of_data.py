@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from frostline import contract as contracts
-from frostline import encoding
+from frostline.caching import wanted
+from frostline.caching.encoding import Pixels
 from frostline.checks import cache_identity, codec_roundtrip, latent_stats
 from frostline.checks.findings import Finding
 from frostline.codec import Codec
 from frostline.dataset import Dataset
-from frostline.encoding import Pixels
 from frostline.errors import Refused
 from frostline.manifest import Row
 from frostline.params import Params
@@ -30,11 +30,11 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
         theirs_is="the cache",
         remedy="make the cache again with this base, `dvc repro`, or set `base` in params.yaml to the cache's",
     )
-    shown, prompts = encoding.apart(rows)
-    known = {item.id: number for number, item in enumerate(dataset.items)}
-    pairs = [(row, known[encoding.latent_id(row, space)]) for row in shown if encoding.latent_id(row, space) in known]
+    shown, prompts = wanted.apart(rows)
+    known = {name: number for number, name in enumerate(dataset.ids("latent_id"))}
+    pairs = [(row, known[wanted.latent_id(row, space)]) for row in shown if wanted.latent_id(row, space) in known]
     texts = {(prompt.id, prompt.text_id) for prompt in dataset.prompt_items}
-    unread = [row for row in prompts if (row.id, encoding.text_id(row.captions[0], space)) not in texts]
+    unread = [row for row in prompts if (row.id, wanted.text_id(row.captions[0], space)) not in texts]
     missing = len(shown) - len(pairs) + len(unread)
     if missing or not rows:
         raise Refused(
@@ -42,8 +42,8 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
             "the cache is of another manifest; run `dvc repro`"
         )
     found = []
-    for bucket in sorted({dataset.buckets[number] for _, number in pairs}):
-        here = [(row, number) for row, number in pairs if dataset.buckets[number] == bucket]
+    for bucket in sorted({dataset.bucket(number) for _, number in pairs}):
+        here = [(row, number) for row, number in pairs if dataset.bucket(number) == bucket]
         found.append(_statistics(dataset, bucket, settings.statistics_rows))
         found.append(_roundtrip(dataset, codec, here[: settings.roundtrip_rows], pixels, settings.minimum_psnr))
         found.append(_identity(dataset, codec, here[: settings.reencode_rows], pixels, params.cache.encode_batch))
@@ -53,7 +53,7 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
 def _statistics(dataset: Dataset, bucket: str, wanted: int) -> Finding:
     rows = dataset.rows(bucket, "train")
     every = max(1, len(rows) // wanted)
-    return latent_stats.check(dataset.batch(rows[::every]).clean)
+    return latent_stats.check(dataset.batch(rows[::every].tolist()).clean)
 
 
 def _roundtrip(

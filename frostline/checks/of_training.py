@@ -38,7 +38,7 @@ def findings(dataset: Dataset, loop: TrainParams | StudentParams) -> list[Findin
 def _forward(dataset: Dataset, loop: TrainParams | StudentParams, process: Process, record: Sampling) -> Finding:
     """What the training's own objective gives a network to see and to learn, on one batch."""
     bucket = min(loop.buckets)
-    batch = dataset.batch(dataset.rows(bucket, "train")[:BATCH])
+    batch = dataset.batch(dataset.rows(bucket, "train")[:BATCH].tolist())
     noise = randomness.normal_rows(list(batch.rows), batch.clean.shape[1:], "preflight")
     sigma = schedule.DRAWS[process.draws](len(batch.rows), process.shift, randomness.generator("preflight", "sigma"))
     seen = _seen(_objective(dataset, loop, process, path.velocity(batch.clean, noise)), batch, noise, sigma)

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frostline import evaluation, media, store
+from frostline import evaluation, media
 from frostline.evaluation import Bucket, Evaluated, HeldOut
 from frostline.pages import words
 from frostline.report import pictures
 from frostline.report.measures import REAL
 from frostline.report.pictures import Strip
+from frostline.store import layout
 
 COLUMNS = 8  # samples of one prompt in an image strip
 CLIP_COLUMNS = 4
@@ -57,7 +58,7 @@ def write_pictures(folder: Path, evaluated: Sequence[Evaluated]) -> None:
             width = min(_columns(bucket), *map(len, shown.values()))
             grid = pictures.grid([pictures.row(made[:width]) for made in shown.values()])
             ending = "png" if len(grid) == 1 else "gif"
-            media.write(folder / f"{one.name}_{store.bucket_name(bucket)}.{ending}", pictures.held(grid), pictures.FPS)
+            media.write(folder / f"{one.name}_{layout.bucket_name(bucket)}.{ending}", pictures.held(grid), pictures.FPS)
 
 
 def rows(drawn: evaluation.Drawn) -> dict[str, np.ndarray]:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from frostline import store
 from frostline.contract import LatentSpace
 from frostline.pages import words
 from frostline.pages.words import Bucket
 from frostline.params import CacheParams, Params
 from frostline.params.trainings import LoopParams
+from frostline.store import layout
 from frostline.survey import material
 from frostline.survey.material import Source
 
@@ -98,10 +98,8 @@ def forecast(sources: Sequence[Source], settings: Params, space: LatentSpace, to
 
 def _bucket(bucket: Bucket, source: str, rows: int, space: LatentSpace, cache: CacheParams) -> BucketCost:
     shape = space.shape(bucket)
-    width = math.prod(shape) * store.DTYPES[space.stored_dtype].itemsize
-    part = max(1, store.PART_BYTES // width)  # rows of one file; no VAE call reaches into the next
-    whole, rest = divmod(rows, part)
-    calls = whole * -(-part // cache.encode_batch) + -(-rest // cache.encode_batch)
+    width = math.prod(shape) * layout.DTYPES[space.stored_dtype].itemsize
+    calls = -(-rows // cache.encode_batch)
     return BucketCost(bucket=bucket, source=source, rows=rows, shape=shape, latent_bytes=rows * width, calls=calls)
 
 
@@ -142,7 +140,7 @@ def _runs(sources: Sequence[Source], settings: Params, space: LatentSpace) -> li
 def _run(
     name: str, loop: LoopParams, bucket: str, rows: int, space: LatentSpace, patch: tuple[int, int, int]
 ) -> RunCost:
-    latent = space.shape(store.bucket_of(bucket))[1:]
+    latent = space.shape(layout.bucket_of(bucket))[1:]
     share = loop.buckets[bucket].share / sum(other.share for other in loop.buckets.values())
     return RunCost(
         run=name,

@@ -8,14 +8,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import digits, encoding, engine, models, params, records, store, trainings, transformer
+from frostline import caching, digits, engine, models, params, records, trainings, transformer
+from frostline.caching import wanted
+from frostline.caching.pool import Pool
 from frostline.codec import Codec
 from frostline.engine import Outcome
-from frostline.manifest import Row
+from frostline.manifest import Columns, Row
 from frostline.objectives import velocity_matching
+from frostline.store.reading import Latents
 from tests import conftest, tiny
 
 Numbers = dict[str, list[float] | str]
@@ -39,19 +43,27 @@ def cache(folder: Path) -> Numbers:
     rows = [_digit(0, 1), _digit(1, 1), _digit(2, 1), _digit(3, 5), _digit(4, 5)]
     rows[1] = dataclasses.replace(rows[1], captions=(*rows[1].captions, "a digit"), weights=(2.0, 1.0))
     rows.append(dataclasses.replace(rows[0], id="prompt", medium="prompt", captions=("a digit moving up",)))
-    encoding.write_source(
-        rows, lambda row: digits.render(row.start, 0, row.frames, _motion(row.frames)), codec, settings, folder / "out"
+    caching.write_source(
+        "golden",
+        Columns.of(Row, rows),
+        lambda row: digits.render(row.start, 0, row.frames, _motion(row.frames)),
+        codec,
+        settings,
+        Pool(folder / "pool", codec.latent_space),
+        folder / "out",
     )
-    latents = store.Latents(folder / "out")
-    found: Numbers = {f"latent {item.item}": _sketch(latents.raw([n])) for n, item in enumerate(latents.items)}
-    found |= {f"text {n}": _sketch(latents.text(n)) for n in range(len(latents))}
-    found |= {"second text": _sketch(latents.text(1, caption=1)), "prompt": _sketch(latents.prompt_text(0))}
+    latents = Latents(folder / "out")
+    items = [fact["item"] for fact in latents.facts("item")]
+    found: Numbers = {f"latent {item}": _sketch(latents.raw([n])) for n, item in enumerate(items)}
+    found |= {f"text {n}": _text(latents, latents.text_number(n)) for n in range(len(latents))}
+    found |= {"second text": _text(latents, latents.text_number(1, caption=1))}
+    found |= {"prompt": _text(latents, latents.prompt_number(0))}
     altered = dataclasses.replace(rows[3], shown=(3, 5, 7, 9, 11), flip=True)
     ids = {
-        "latent id": encoding.latent_id(rows[3], tiny.space()),
-        "altered latent id": encoding.latent_id(altered, tiny.space()),
+        "latent id": wanted.latent_id(rows[3], tiny.space()),
+        "altered latent id": wanted.latent_id(altered, tiny.space()),
     }
-    return {**found, **ids, "null": _sketch(latents.null())}
+    return {**found, **ids, "null": _text(latents, 0)}
 
 
 def train(folder: Path) -> Numbers:
@@ -145,6 +157,13 @@ def _preview(path: Path) -> Tensor:
     import safetensors.torch
 
     return safetensors.torch.load_file(path)["latents"]
+
+
+def _text(latents: Latents, number: int) -> list[float]:
+    """The tokens of a text, unpadded."""
+    data = np.zeros((int(latents.texts.lengths[number]), latents.space.text_dim * 4), np.uint8)
+    latents.texts.read_into(data, number)
+    return _sketch(torch.from_numpy(data.view(np.float32)))
 
 
 def _sketch(tensor: Tensor) -> list[float]:

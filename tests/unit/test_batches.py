@@ -79,11 +79,12 @@ def test_captions_are_dropped_as_often_as_asked_and_anew_in_each_epoch(rows):
 def _shown(made, rows, steps=120):
     """Which caption each row was shown with, by (epoch, row)."""
     texts = [latents.pad([text], 6)[0] for text in tiny.texts(tiny.space())]
+    captions = [fact["captions"] for source in rows.sources for fact in source.facts("captions")]
     shown = {}
     for step in range(steps):
         for draw, text in zip(made.draws(step), made.at(step).text, strict=True):
             caption = next(tiny.CAPTIONS[n] for n, one in enumerate(texts) if torch.equal(one, text))
-            shown[draw.epoch, draw.row] = rows.items[draw.row].captions.index(caption)
+            shown[draw.epoch, draw.row] = captions[draw.row].index(caption)
     return shown
 
 

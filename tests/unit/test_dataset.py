@@ -3,9 +3,10 @@ import shutil
 import pytest
 import torch
 
-from frostline import dataset, files, latents, store
+from frostline import dataset, files, latents
 from frostline.dataset import Dataset
 from frostline.errors import Refused, WrongUse
+from frostline.store.layout import MANIFEST
 from tests import tiny
 
 
@@ -23,7 +24,7 @@ def test_sources_are_one_set_of_rows_in_the_order_of_their_names(root):
     tiny.cache(root / "b", seed=1)
     tiny.cache(root / "a", seed=0)
     rows = indexed(root, "b", "a")
-    assert len(rows.items) == 40
+    assert len(rows) == 40
     first, second = (tiny.raw(seed, tiny.IMAGES, 13, tiny.space()) for seed in (0, 1))
     images = rows.rows(tiny.IMAGES, "train")
     assert len(images) == 20
@@ -68,7 +69,7 @@ def test_prompts_without_media_stand_beside_rows(root):
     tiny.prompts_cache(root / "a")
     tiny.cache(root / "b")
     rows, texts = indexed(root, "a", "b"), tiny.texts(tiny.space())
-    assert len(rows.items) == 20
+    assert len(rows) == 20
     train = rows.prompt_rows("train")
     assert [rows.prompt_items[row].caption for row in train] == ["one", "two", "three"]
     assert torch.equal(rows.prompt_texts(train[1:]), latents.pad(texts[2:], 6))
@@ -138,6 +139,6 @@ def test_a_cache_of_another_vae_under_the_same_index_is_refused_naming_the_field
 def test_an_absent_manifest_is_named(root):
     tiny.cache(root / "a")
     indexed(root, "a")
-    (root / "a" / store.MANIFEST).unlink()
+    (root / "a" / MANIFEST).unlink()
     with pytest.raises(WrongUse, match=r"manifest\.json: no such file"):
         Dataset(root.parent / "latents.json", root)

@@ -145,12 +145,6 @@ def test_bytes_calls_and_tokens_follow_bucket_base_and_params(settings: Params):
     assert of_run["guided", "1x32x32"].seen == pytest.approx(40 * 4 / 28)
 
 
-def test_a_file_of_the_cache_ends_a_batch(settings: Params, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("frostline.store.PART_BYTES", 4 * 16 * 4 * 10)  # ten images
-    (images,) = forecast.forecast([source(healthy()[:25])], settings, tiny.space(), letters).buckets
-    assert images.calls == 3
-
-
 def test_captions_alone_cost_text_and_no_latents(settings: Params):
     prompts = [prepared.row(n, medium="prompt", frames=1, locator=f"line {n}") for n in range(4)]
     found = look(settings, source(healthy()), source(prompts, name="words"))

@@ -1,57 +1,30 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from frostline import codec, dataset, encoding, files, params
+from frostline import caching, codec, dataset, files, params
+from frostline.caching.pool import Pool
 from frostline.checks import of_data
 from frostline.codec import Codec
 from frostline.dataset import Dataset
 from frostline.errors import Refused
-from frostline.manifest import Row
+from frostline.manifest import Columns, Row
+from tests.unit.caching.rows import pixels, row
 
 DEFAULT = params.load(Path(__file__).parents[3] / "params.yaml")
 SETTINGS = DEFAULT.model_copy(update={"cache": DEFAULT.cache.model_copy(update={"encode_batch": 8})})
 
 
-def row(number):
-    return Row(
-        id=f"row-{number}",
-        source="tiny",
-        item=f"item-{number}",
-        split="train",
-        locator="",
-        medium="drawn",
-        file="",
-        offset=0,
-        size=0,
-        content=f"content-{number}",
-        start=0,
-        shown=(),
-        pts=(),
-        time_base=(0, 1),
-        flip=False,
-        frames=1,
-        height=16,
-        width=16,
-        source_width=16,
-        source_height=16,
-        source_frames=1,
-        source_fps=0.0,
-        crop=(0, 0, 16, 16),
-        captions=("one",),
-        weights=(1.0,),
-        attributes="{}",
-    )
-
-
-def pixels(given):
-    return np.random.default_rng(int(given.item.split("-")[1])).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
-
-
 def darker(given):
     return pixels(given) // 2
+
+
+def write(source, rows, base, root):
+    """Make the cache of a source."""
+    made = Codec(base)
+    pool = Pool(root / "pool", made.latent_space)
+    caching.write_source(source, Columns.of(Row, rows), pixels, made, SETTINGS.cache, pool, root / "latents" / source)
 
 
 ROWS = [row(number) for number in range(12)]
@@ -60,7 +33,7 @@ ROWS = [row(number) for number in range(12)]
 @pytest.fixture(scope="module")
 def rows(tiny_base, tmp_path_factory):
     root = tmp_path_factory.mktemp("of_data")
-    encoding.write_source(ROWS, pixels, Codec(tiny_base), SETTINGS.cache, root / "latents" / "tiny")
+    write("tiny", ROWS, tiny_base, root)
     files.write_json(root / "index.json", dataset.index(root / "latents", ["tiny"]))
     return Dataset(root / "index.json", root / "latents")
 
@@ -88,7 +61,7 @@ def test_a_cache_of_another_base_is_refused_naming_the_field(rows, other_base):
 
 def test_prompts_without_media_are_looked_for_and_give_no_findings(rows, tiny_base, tmp_path):
     given = [dataclasses.replace(row(0), id="prompt", medium="prompt", captions=("seven",))]
-    encoding.write_source(given, pixels, Codec(tiny_base), SETTINGS.cache, tmp_path / "latents" / "said")
+    write("said", given, tiny_base, tmp_path)
     files.write_json(tmp_path / "index.json", dataset.index(tmp_path / "latents", ["said"]))
     said = Dataset(tmp_path / "index.json", tmp_path / "latents")
     assert of_data.findings(said, Codec(tiny_base), given, pixels, SETTINGS) == []
