@@ -91,10 +91,8 @@ def read(config: Path) -> Imported:
     records.parse(Config, {key: values[key] for key in values if key == "directory"}, origin=str(config))
     shared, directories = sections.honoured(values, {"directory": ""}), values["directory"]
     places = {"": shared} | {f"directory.{number}.": one for number, one in enumerate(directories)}
-    sections.require_none(config, [one for where in places for one in sections.refused(places[where], where, REFUSED)])
     draft = Draft(config)
-    for key in dict.fromkeys(key for one in places.values() for key in one if key in IGNORED):
-        draft.note(key, IGNORED[key])
+    draft.sift(places, REFUSED, IGNORED)
     shared = sections.honoured(shared, IGNORED, REFUSED)
     records.parse(Buckets, shared, origin=str(config))
     for number, one in enumerate(directories):

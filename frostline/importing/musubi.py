@@ -93,10 +93,8 @@ def read(config: Path) -> Imported:
     records.parse(Config, values, origin=str(config))
     general, datasets = values.get("general", {}), values["datasets"]
     places = {"general.": general} | {f"datasets.{number}.": dataset for number, dataset in enumerate(datasets)}
-    sections.require_none(config, [one for where in places for one in sections.refused(places[where], where, REFUSED)])
     draft = Draft(config)
-    for key in dict.fromkeys(key for one in places.values() for key in one if key in IGNORED):
-        draft.note(key, IGNORED[key])
+    draft.sift(places, REFUSED, IGNORED)
     shared = sections.honoured(general, IGNORED, REFUSED)
     records.parse(General, shared, origin=str(config), prefix="general")
     for number, dataset in enumerate(datasets):

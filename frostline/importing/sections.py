@@ -69,6 +69,17 @@ class Draft:
         made = records.parse(cls, section, origin=str(self.config), prefix=f"the source made of {path}")
         self.sources[self._name(path, suffix)] = made
 
+    def sift(
+        self, tables: Mapping[str, Mapping[str, Any]], refusals: Mapping[str, Refusal], ignored: Mapping[str, str]
+    ) -> None:
+        """Refuse what cannot be honoured in tables, by the place of each in the file; note which keys are ignored.
+
+        Raises WrongUse naming every refused key.
+        """
+        require_none(self.config, [one for where in tables for one in _refused(tables[where], where, refusals)])
+        for key in dict.fromkeys(key for table in tables.values() for key in table if key in ignored):
+            self.note(key, ignored[key])
+
     def note(self, key: str, text: str) -> None:
         """Say something about a key."""
         self.notes[f"{key}: {text}"] = None
@@ -96,7 +107,7 @@ def toml(path: Path) -> dict[str, Any]:
         raise WrongUse(f"{path}: not TOML: {error}") from None
 
 
-def refused(table: Mapping[str, Any], where: str, refusals: Mapping[str, Refusal]) -> Iterator[str]:
+def _refused(table: Mapping[str, Any], where: str, refusals: Mapping[str, Refusal]) -> Iterator[str]:
     """What is wrong with a table's keys, one line each."""
     for key, value in table.items():
         if key in refusals and value != refusals[key].harmless:

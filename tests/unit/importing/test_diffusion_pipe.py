@@ -1,32 +1,20 @@
 """Configs of diffusion-pipe: what its keys mean is what the sources say, and what cannot be honoured is named."""
 
-from pathlib import Path
-from typing import Any
+import functools
 
 import pytest
 
-from frostline import errors, importing
+from frostline import errors
 from frostline.params.sources import SidecarParams
+from tests.unit.importing.conftest import only
 
 PATH = "[[directory]]\npath = 'media/takes'\n"
 ASPECTS = "enable_ar_bucket = true\nmin_ar = 0.5\nmax_ar = 2.0\nnum_ar_buckets = 3\n"
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Imports a text as if it were a config, from a folder without data."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(text: str) -> importing.Imported:
-        Path("dataset.toml").write_text(text, "utf-8")
-        return importing.read("diffusion-pipe", Path("dataset.toml"))
-
-    return run
-
-
-def only(imported: importing.Imported) -> Any:
-    [source] = imported.sources.values()
-    return source
+def read(import_text):
+    return functools.partial(import_text, "diffusion-pipe")
 
 
 def test_a_folder_of_images(read):

@@ -1,14 +1,14 @@
 """Configs of musubi-tuner: what its keys mean is what the sources say, and what cannot be honoured is named."""
 
+import functools
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from frostline import errors, importing
+from frostline import errors
 from frostline.params.sources import GridParams, SidecarParams, TableParams
 from frostline.sources import buckets
+from tests.unit.importing.conftest import only
 
 IMAGES = '[[datasets]]\nimage_directory = "pets/Cats & Dogs"\ncaption_extension = ".txt"\nresolution = 256\n'
 CLIPS = '[[datasets]]\nvideo_directory = "film/takes"\ncaption_extension = ".caption"\nresolution = [416, 240]\n'
@@ -17,20 +17,8 @@ SQUARES = {(128, 512), (144, 448), (160, 400), (176, 368), (192, 336), (208, 304
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Imports a text as if it were a config, from a folder without data."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(text: str) -> importing.Imported:
-        Path("dataset.toml").write_text(text, "utf-8")
-        return importing.read("musubi-tuner", Path("dataset.toml"))
-
-    return run
-
-
-def only(imported: importing.Imported) -> Any:
-    [source] = imported.sources.values()
-    return source
+def read(import_text):
+    return functools.partial(import_text, "musubi-tuner")
 
 
 def test_a_folder_of_images(read):
