@@ -14,12 +14,13 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from frostline import digests, files
+from frostline import digests
 from frostline.errors import FrostlineError, WrongUse
 from frostline.storage import connection, remote
 from frostline.storage.extents import Changed, Extent, window
@@ -39,9 +40,13 @@ class Blocks:
     """
 
     def __init__(self, folder: Path, bound: int) -> None:
-        """Raises WrongUse if the bound is less than two blocks."""
+        """Raises WrongUse if the bound is less than two blocks, or the folder cannot be made."""
         if bound < 2 * SIZE:
             raise WrongUse(f"{folder}: a bound of {bound} bytes; give the blocks of objects {2 * SIZE} or more")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WrongUse(f"{folder}: blocks of objects cannot be kept there ({error.strerror})") from None
         self.folder, self.bound = folder, bound
         self._room = 0  # bytes that may be written before the folder is looked through again
         self._writing = 0  # bytes that are on their way to the disk
@@ -79,9 +84,14 @@ class Blocks:
         return data
 
     def _keep(self, path: Path, data: memoryview) -> None:
+        """Write beside and rename; not synced: a block that the machine's crash tore is known by its length."""
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
-            with files.replacing(path) as beside:
+            try:
                 beside.write_bytes(data)
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
         except FileNotFoundError:
             return  # another process took it for a leftover; the bytes are here all the same
         except OSError as error:

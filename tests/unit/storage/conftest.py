@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 
 from frostline.storage import connection
+from tests.unit.storage.own_server import Swift
 from tests.unit.storage.relay import Relay
 
 Put = Callable[[str, bytes], None]
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """As in ``tests.servers``, with uploads in parts."""
+    server = Swift(tmp_path_factory.mktemp("swift") / "data")
+    yield server.port
+    server.kill()
 
 
 @pytest.fixture

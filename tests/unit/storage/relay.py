@@ -19,7 +19,9 @@ class Relay:
         self.rate = float("inf")  # bytes a second of an answer
         self.cuts: list[int] = []  # after how many bytes of answers each next connection is cut
         self.stalls: list[int] = []  # ... goes quiet
-        self.lost: list[bytes] = []  # of each: the next request whose first line holds it gets no answer but a cut
+        self.lost: list[bytes] = []  # patterns: the next request whose first line has one gets no answer but a cut
+        self.allowed = FOREVER  # requests that are passed on; those after them are cut
+        self.refused = 0  # requests
         self.flips = 0  # of so many next requests, a bit of the body is flipped
         self.requests: list[str] = []  # first lines
         self.answered = 0  # bytes
@@ -32,6 +34,11 @@ class Relay:
         self._thread.start()
         self.port = 0
         self.up()
+
+    def said(self, *methods: str) -> list[str]:
+        """Method and key of the requests so far, of these methods."""
+        found = [line.split()[:2] for line in self.requests if line.split()[0] in methods]
+        return [f"{method} {address.partition('?')[0].split('/', 2)[2]}" for method, address in found]
 
     def up(self) -> None:
         """Listen, at the same port as before."""
@@ -103,10 +110,14 @@ class _Link:
         flips = False
         while data := await asked.read(CHUNK):
             if head := HEAD.match(data):
+                if self._relay.allowed == 0:
+                    self._relay.refused += 1
+                    return
+                self._relay.allowed -= 1
                 self._begins(head[0])
-                flips = self._relay.flips > 0 and head[1] == b"PUT"
+                flips = head[1] == b"PUT"
                 await asyncio.sleep(self._relay.latency)
-            if flips and len(data) == CHUNK:
+            if flips and self._relay.flips > 0 and len(data) == CHUNK:
                 self._relay.flips, flips = self._relay.flips - 1, False
                 data = data[:-1] + bytes([data[-1] ^ 1])
             server.write(data)
@@ -118,7 +129,7 @@ class _Link:
         self._waits = True
         self._relay.waits(1)
         for part in self._relay.lost:
-            if part in line:
+            if re.search(part, line):
                 self._loses = True
                 self._relay.lost.remove(part)
                 return

@@ -12,8 +12,8 @@ from s3fs import S3FileSystem
 
 from frostline import errors, storage
 from tests.unit.storage.conftest import Put, ask
+from tests.unit.storage.own_server import Swift
 from tests.unit.storage.relay import Relay
-from tests.unit.storage.swift import Swift
 
 pytest_plugins = ["tests.servers"]
 pytestmark = pytest.mark.slow

@@ -1,0 +1,162 @@
+"""A published object is whole or absent, and is what was sent."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from frostline import digests, errors, storage
+from frostline.storage import connection
+from tests.unit.storage.conftest import ask, keys, uploads
+from tests.unit.storage.relay import FOREVER, Relay
+
+pytest_plugins = ["tests.servers"]
+pytestmark = pytest.mark.slow
+
+MIB = 1 << 20
+LARGE = os.urandom(20 * MIB + 1)  # three parts
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "large"
+    path.write_bytes(LARGE)
+    return path
+
+
+def there(bucket: str, key: str) -> bytes:
+    address = storage.blob(f"s3://{bucket}", key)
+    return address.read(address.size)
+
+
+def sent(relay: Relay) -> list[str]:
+    return relay.said("PUT", "POST", "DELETE")
+
+
+@pytest.mark.parametrize("data", [b"", b"small", LARGE[: 8 * MIB], LARGE], ids=["empty", "small", "a part", "parts"])
+def test_what_is_published_is_there_and_not_sent_twice(bucket: str, tmp_path: Path, relay: Relay, data: bytes):
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    storage.publish_object(path, f"s3://{bucket}/p/a")
+    assert there(bucket, "p/a") == data
+    head = ask("head_object", Bucket=bucket, Key="p/a")
+    assert head["Metadata"] == {"frostline-digest": digests.of_bytes(data)}
+    assert (keys(bucket), uploads(bucket)) == (["p/a"], [])
+    relay.requests.clear()
+    storage.publish_object(path, f"s3://{bucket}/p/a")
+    assert sent(relay) == []
+    path.write_bytes(data + b"x")
+    storage.publish_object(path, f"s3://{bucket}/p/a")
+    assert there(bucket, "p/a") == data + b"x"
+
+
+def test_parts_go_together_and_nothing_is_there_before_the_last(bucket: str, large: Path, relay: Relay):
+    relay.latency = 0.5
+    publishing = threading.Thread(target=storage.publish_object, args=(large, f"s3://{bucket}/a"))
+    publishing.start()
+    while relay.most_waiting < 3:
+        assert publishing.is_alive()
+        time.sleep(0.01)
+    assert (keys(bucket), uploads(bucket)) == ([], ["a"])
+    publishing.join()
+    assert there(bucket, "a") == LARGE
+
+
+def test_bytes_damaged_on_their_way_are_refused_and_sent_again(bucket: str, large: Path, relay: Relay):
+    relay.flips = 2
+    storage.publish_object(large, f"s3://{bucket}/a")
+    assert relay.flips == 0
+    assert relay.said("PUT") == ["PUT a"] * 5
+    assert there(bucket, "a") == LARGE
+
+
+LOST = {"begin": rb"POST .*\?uploads", "part": rb"PUT .*partNumber=2", "end": rb"POST .*uploadId=", "look": rb"HEAD"}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+def test_a_lost_answer_is_asked_for_again(bucket: str, large: Path, relay: Relay, lost: bytes):
+    relay.lost.append(lost)
+    storage.publish_object(large, f"s3://{bucket}/a")
+    assert relay.lost == []
+    assert there(bucket, "a") == LARGE
+
+
+def test_a_file_that_changes_meanwhile_is_not_published(bucket: str, large: Path, relay: Relay):
+    relay.latency = 0.5
+    changing = threading.Thread(target=change_when_sent, args=(large, relay))
+    changing.start()
+    with pytest.raises(storage.Changed, match=r"large: .*(changed while it was published|another size)"):
+        storage.publish_object(large, f"s3://{bucket}/a")
+    changing.join()
+    assert (keys(bucket), uploads(bucket)) == ([], [])
+
+
+def change_when_sent(path: Path, relay: Relay) -> None:
+    while not relay.said("PUT"):
+        time.sleep(0.001)
+    path.write_bytes(LARGE[::-1])
+
+
+def test_an_outage_names_the_object_and_the_next_run_goes_on(
+    bucket: str, large: Path, relay: Relay, impatient: None, monkeypatch: pytest.MonkeyPatch
+):
+    for allowed in (1, 3, 6):  # the upload is begun with the third, and the second part is the fifth
+        relay.allowed = allowed
+        with pytest.raises(storage.Unreachable, match=f"^s3://{bucket}/a: no good answer for 1 s"):
+            storage.publish_object(large, f"s3://{bucket}/a")
+        assert keys(bucket) == []
+    assert uploads(bucket) == ["a"]  # nobody could end it
+    relay.allowed = FOREVER
+    monkeypatch.setattr(connection, "PATIENCE", 60.0)
+    storage.publish_object(large, f"s3://{bucket}/a")
+    assert there(bucket, "a") == LARGE
+    assert uploads(bucket) == []
+
+
+def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(bucket: str, large: Path, relay: Relay):
+    relay.latency = 0.5
+    publishing = multiprocessing.get_context("fork").Process(
+        target=storage.publish_object, args=(large, f"s3://{bucket}/a")
+    )
+    publishing.start()
+    while not relay.said("PUT"):
+        time.sleep(0.001)
+    publishing.kill()
+    publishing.join()
+    assert (keys(bucket), uploads(bucket)) == ([], ["a"])
+    relay.latency = 0.0
+    storage.publish_object(large, f"s3://{bucket}/a")
+    assert there(bucket, "a") == LARGE
+    assert uploads(bucket) == []
+
+
+def test_an_interrupted_upload_is_ended_at_once(bucket: str, large: Path, relay: Relay):
+    relay.latency = 0.5
+    threading.Thread(target=interrupt_when_sent, args=(relay,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        storage.publish_object(large, f"s3://{bucket}/a")
+    assert (keys(bucket), uploads(bucket)) == ([], [])
+
+
+def interrupt_when_sent(relay: Relay) -> None:
+    while not relay.said("PUT"):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_cannot_be_published_is_named(bucket: str, tmp_path: Path):
+    with pytest.raises(storage.Gone, match="absent: no such file"):
+        storage.publish_object(tmp_path / "absent", f"s3://{bucket}/a")
+    with pytest.raises(errors.WrongUse, match="not a file"):
+        storage.publish_object(tmp_path, f"s3://{bucket}/a")
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(errors.WrongUse, match=f"^s3://{bucket}: names a bucket, but no object in it"):
+        storage.publish_object(tmp_path / "a", f"s3://{bucket}")
+    with pytest.raises(errors.WrongUse, match=r"there: a local path; publish to s3://bucket/prefix"):
+        storage.publish_object(tmp_path / "a", "there")
+    with pytest.raises(storage.Gone, match=r"^s3://no-such-bucket-here/a: no such bucket"):
+        storage.publish_object(tmp_path / "a", "s3://no-such-bucket-here/a")
