@@ -1,17 +1,14 @@
 """`frostline preset`: settings of presets/NAME.yaml laid over params.yaml, comments kept."""
 
 import io
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from frostline.cli import output
+from frostline.cli import laying, output
 from frostline.errors import WrongUse
-
-Section = MutableMapping[str, Any]
-ABSENT = "(absent)"
 
 
 def preset(
@@ -22,7 +19,10 @@ def preset(
     presets: Annotated[Path, typer.Option(help="Folder of presets.")] = Path("presets"),
     as_json: Annotated[bool, typer.Option("--json", help="Print what was changed as JSON.")] = False,
 ) -> None:
-    """Lay a preset over params.yaml: its values replace ours, deep down; `git checkout params.yaml` takes it back."""
+    """Lay a preset over params.yaml: its values replace ours, deep down; `git checkout params.yaml` takes it back.
+
+    Null takes a key away, unless the key may be null.
+    """
     if name is None:
         names = _names(presets)
         output.say("\n".join(names), {"presets": names}, as_json=as_json)
@@ -45,7 +45,7 @@ def apply(params: Path, preset: Path) -> dict[str, tuple[Any, Any]]:
 
     yaml = _yaml()
     values, over = _read(yaml, params), _read(yaml, preset)
-    changed = dict(_lay(values, over, ""))
+    changed = laying.lay(values, over, Params.model_json_schema())
     text = io.StringIO()
     yaml.dump(values, text)
     records.parse(Params, safe_load(text.getvalue()), origin=f"{preset} over {params}")
@@ -53,32 +53,22 @@ def apply(params: Path, preset: Path) -> dict[str, tuple[Any, Any]]:
     return changed
 
 
-def _lay(values: Section, over: Section, prefix: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Replace leaves in place, as a JSON merge patch does (RFC 7396).
-
-    Mappings are laid over one another, lists are replaced whole, and null takes a key away.
-    """
-    for key, new in over.items():
-        old = values.get(key, ABSENT)
-        if isinstance(old, MutableMapping) and isinstance(new, MutableMapping):
-            yield from _lay(old, new, f"{prefix}{key}.")
-        elif new is None and old is not ABSENT:
-            yield f"{prefix}{key}", (values.pop(key), ABSENT)
-        elif new is not None and old != new:
-            values[key] = new
-            yield f"{prefix}{key}", (old, new)
-
-
 def _yaml() -> Any:
-    from ruamel.yaml import YAML
+    from ruamel.yaml import YAML, RoundTripRepresenter
 
+    class Representer(RoundTripRepresenter):
+        """Writes null as params.yaml does, in a word."""
+
+    Representer.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
     yaml = YAML()  # round trip: keeps comments and order
+    yaml.Representer = Representer
     yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.preserve_quotes = True
     return yaml
 
 
-def _read(yaml: Any, path: Path) -> Section:
+def _read(yaml: Any, path: Path) -> laying.Section:
     from ruamel.yaml import YAMLError
 
     try:

@@ -83,7 +83,10 @@ def test_what_is_written_can_be_laid_over_params(frostline, config, tmp_path, to
     written = tmp_path / "presets" / "mine.yaml"
     code, out, _ = frostline("import-dataset", tool, config(text), "--output", written)
     assert (code, f"{written}: 4 source(s): " in out) == (0, True)
-    preset.apply(settings, written)
+    assert preset.apply(settings, written)
+    laid = settings.read_bytes()
+    assert preset.apply(settings, written) == {}
+    assert settings.read_bytes() == laid
     expected = importing.read(tool, config(text)).sources
     assert {name: params.load(settings).source(name) for name in expected} == expected
 
