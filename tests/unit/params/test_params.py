@@ -1,3 +1,5 @@
+"""params.yaml as a whole: what is wrong in it is named, by file, key and value."""
+
 import copy
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from frostline import params, records
 from frostline.errors import WrongUse
 from frostline.params.trainings import Every
 
-DEFAULT = Path(__file__).parents[2] / "params.yaml"
+DEFAULT = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture
