@@ -23,6 +23,7 @@ S3 = "s3://"
 PATIENCE = 60.0  # seconds in which a request must get its answer, or MOVED bytes further
 MOVED = 1 << 18
 CONNECTIONS = 64
+ABSENT = {"NoSuchBucket": "bucket", "NoSuchUpload": "upload; see that one process writes there, and run again"}
 PASSING_CODES = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch")  # damaged on the way
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ def _verdict(path: str, error: Any) -> FrostlineError | None:
     """What an answer other than success means; None where it may be another one soon."""
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     if status == http.client.NOT_FOUND:
-        return Gone(f"{path}: no such {'bucket' if code == 'NoSuchBucket' else 'object'}")
+        return Gone(f"{path}: no such {ABSENT.get(code, 'object')}")
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         return WrongUse(f"{path}: refused ({error}); check the AWS_... variables, or ~/.aws")
     if status in (http.client.PRECONDITION_FAILED, http.client.REQUESTED_RANGE_NOT_SATISFIABLE):

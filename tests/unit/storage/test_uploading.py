@@ -148,6 +148,22 @@ def interrupt_when_sent(relay: Relay) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_an_upload_that_somebody_else_ends_says_so(bucket: str, large: Path, relay: Relay):
+    relay.latency = 0.5
+    ending = threading.Thread(target=end_when_begun, args=(bucket,))
+    ending.start()
+    with pytest.raises(storage.Gone, match=rf"^s3://{bucket}/a: no such upload; see that one process writes there"):
+        storage.publish_object(large, f"s3://{bucket}/a")
+    ending.join()
+    assert (keys(bucket), uploads(bucket)) == ([], [])
+
+
+def end_when_begun(bucket: str) -> None:
+    while not (begun := ask("list_multipart_uploads", Bucket=bucket).get("Uploads", [])):
+        time.sleep(0.01)
+    ask("abort_multipart_upload", Bucket=bucket, Key="a", UploadId=begun[0]["UploadId"])
+
+
 def test_what_cannot_be_published_is_named(bucket: str, tmp_path: Path):
     with pytest.raises(storage.Gone, match="absent: no such file"):
         storage.publish_object(tmp_path / "absent", f"s3://{bucket}/a")
