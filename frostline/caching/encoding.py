@@ -26,7 +26,7 @@ from frostline.manifest import Columns, Row
 from frostline.store import layout, writing
 
 UNIT_BATCHES = 16
-UNIT_BYTES = 4 << 20  # of latents in a unit, at least
+UNIT_BYTES = 1 << 20  # of latents in a unit, at least
 DECODERS = 8  # threads, at most
 AHEAD_BYTES = 1 << 30  # of pixels decoded before the VAE asks for them, at most
 Bucket = tuple[int, int, int]

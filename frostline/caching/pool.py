@@ -32,7 +32,7 @@ from frostline.store import payloads
 from frostline.store.layout import CAPTIONS, ITEMS, TEXT, compute
 
 FOLDER = Path(".work") / "latents"
-FRESH, CLAIMS, LOCKS, LATENTS = "fresh", "claims", "locks", "latents"
+FRESH, CLAIMS, LOCKS, DIGESTS, LATENTS = "fresh", "claims", "locks", "digests", "latents"
 OPEN = 64  # files at once
 REMEDY = "`frostline cache verify --repair` removes what is damaged, and `dvc repro` encodes it again"
 
@@ -53,6 +53,19 @@ class Found:
         return np.flatnonzero(self.file < 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What is written down of a part."""
+
+    digest: str
+    stamp: list[str]  # its size and time of change
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self.stamp[0])
+
+
 class Pool:
     """The working store of one project, seen in one latent space."""
 
@@ -66,14 +79,21 @@ class Pool:
 
     def digest(self, name: str) -> str | None:
         """The digest of a part as it was written; None if it is not there, or was spoiled, and then it goes."""
-        path, record = self.path(name), self._record(name)
-        if not path.exists() or not record.exists():
+        path, recorded = self.path(name), self.recorded(name)
+        if not path.exists() or not recorded:
             return None
-        known, *stamp = record.read_text().split()
-        if stamp != _stamp(path) and digests.of_file(path) != known:
+        if recorded.stamp != _stamp(path) and digests.of_file(path) != recorded.digest:
             self.remove(path)
             return None
-        return known
+        return recorded.digest
+
+    def recorded(self, name: str) -> "Recorded | None":
+        """What was written down of a part when it was written, whatever became of it."""
+        record = self._record(name)
+        if not record.exists():
+            return None
+        digest, *stamp = record.read_text().split()
+        return Recorded(digest=digest, stamp=stamp)
 
     def keep(self, name: str) -> None:
         """Take the digest of a part that was just written."""
@@ -119,7 +139,7 @@ class Pool:
         return (self.folder / LOCKS / name).open("w")
 
     def _record(self, name: str) -> Path:
-        return self.folder / "digests" / f"{name}.txt"
+        return self.folder / DIGESTS / f"{name}.txt"
 
     def unit(self, kind: str, name: str) -> Path:
         """Where a unit of what was just encoded lies, or would."""

@@ -25,12 +25,16 @@ def publish(source: str, names: Sequence[str], facts: Mapping[str, Any], pool: P
     """
     with files.new_folder(output) as beside:
         for name in names:
-            (beside / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(pool.path(name), beside / name)
+            link(pool.path(name), beside / name)
         known = {name: digest for name in names if (digest := pool.digest(name))}
         manifest = writing.seal(beside, pool.space, names, facts, known)
-    files.write_json(pool.folder / SOURCES / f"{source}.json", {"parts": list(names)})
+    record(source, names, pool)
     return manifest
+
+
+def record(source: str, names: Sequence[str], pool: Pool) -> None:
+    """Keep in mind which parts a source has."""
+    files.write_json(pool.folder / SOURCES / f"{source}.json", {"parts": list(names)})
 
 
 def published(pool: Pool) -> dict[str, set[str]]:
@@ -58,8 +62,9 @@ def _all_in(ids: pa.ChunkedArray, kept: pa.Array) -> bool:
     return compute.all(compute.is_in(ids, kept)).as_py()
 
 
-def _link(path: Path, other: Path) -> None:
+def link(path: Path, other: Path) -> None:
     """One file under two names; a copy where that cannot be."""
+    other.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, other)
     except OSError as error:
