@@ -36,7 +36,7 @@ def write_source(
     """
     if not len(rows):
         raise WrongUse("the manifest has no rows: look at its rejected.parquet for the reasons")
-    what = wanted.of(rows, codec.latent_space, params.preview_prompts)
+    what = wanted.of(rows, codec.latent_space, params)
     with pool.using():
         before = publishing.published(pool).get(source, set())
         captions, tokens = _fill_texts(what, codec, params, pool)

@@ -15,6 +15,7 @@ from frostline import codec as codecs
 from frostline import digests
 from frostline.contract import LatentSpace
 from frostline.manifest import Columns, Row, alteration
+from frostline.params import CacheParams
 from frostline.store import layout
 from frostline.store.layout import Item, Prompt, compute
 
@@ -45,15 +46,16 @@ class Wanted:
     previews: dict[str, str]  # text ids of the preview prompts
 
 
-def of(rows: Columns[Row], space: LatentSpace, previews: Sequence[str], tiling: str = UNTILED) -> Wanted:
+def of(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> Wanted:
     """What the cache of a manifest is to hold in a latent space."""
+    previews = params.preview_prompts
     is_prompt = compute.equal(rows.table["medium"], "prompt")
     shown = Columns(Row, rows.table.filter(compute.invert(is_prompt)).sort_by(ORDER).combine_chunks())
     prompts = Columns(Row, rows.table.filter(is_prompt).sort_by(ORDER).combine_chunks())
-    ids = _text_ids(rows, space, previews)
+    ids = _text_ids(rows, space, params)
     return Wanted(
         shown=shown,
-        latent_ids=pa.array(_latent_ids(shown, space, tiling), pa.string()),
+        latent_ids=pa.array(_latent_ids(shown, space, params), pa.string()),
         prompts=prompts,
         captions=_captions(rows, ids, space, previews),
         text_ids=ids,
@@ -67,21 +69,20 @@ def apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return [row for row in rows if row.medium != "prompt"], prompts
 
 
-def latent_id(row: Row, space: LatentSpace, tiling: str = UNTILED) -> str:
-    """Digest of everything the stored latent depends on."""
-    return _latent_ids(Columns.of(Row, [row]), space, tiling)[0]
+def latent_id(row: Row, space: LatentSpace, params: CacheParams) -> str:
+    """Digest of everything the stored latent depends on, to its last bit: see docs/latents.md."""
+    return _latent_ids(Columns.of(Row, [row]), space, params)[0]
 
 
-def text_id(caption: str, space: LatentSpace) -> str:
-    """Digest of everything a caption's embedding depends on."""
-    return digests.of_json(
-        [codecs.clean(caption), space.text_encoder_digest, space.text_length, layout.TEXT_DTYPE],
-    )
+def text_id(caption: str, space: LatentSpace, params: CacheParams) -> str:
+    """Digest of everything a caption's embedding depends on, to its last bit."""
+    how = [space.text_encoder_digest, space.text_length, layout.TEXT_DTYPE, params.text_batch, params.threads]
+    return digests.of_json([codecs.clean(caption), how])
 
 
-def _latent_ids(rows: Columns[Row], space: LatentSpace, tiling: str) -> list[str]:
+def _latent_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> list[str]:
     facts = {key: value for key, value in space.model_dump(mode="json").items() if key not in SAME_FOR_THE_LATENT}
-    how = digests.of_json([facts, tiling, PREPROCESSING])
+    how = digests.of_json([facts, UNTILED, PREPROCESSING, params.encode_batch, params.threads])
     names = ("content", "start", "crop", "frames", "height", "width", "shown", "flip")
     return [
         digests.of_json([how, content, start, crop, *bucket, *alteration(start, shown, flip=flip)])
@@ -89,11 +90,11 @@ def _latent_ids(rows: Columns[Row], space: LatentSpace, tiling: str) -> list[str
     ]
 
 
-def _text_ids(rows: Columns[Row], space: LatentSpace, previews: Sequence[str]) -> pa.Table:
+def _text_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> pa.Table:
     """Every caption there is, and its text id; several captions may be read as one text."""
-    others = [space.null_prompt, *previews]
+    others = [space.null_prompt, *params.preview_prompts]
     captions = compute.unique(pa.concat_arrays([_flat(rows, "captions"), pa.array(others, pa.string())]))
-    ids = [text_id(caption, space) for caption in captions.to_pylist()]
+    ids = [text_id(caption, space, params) for caption in captions.to_pylist()]
     return pa.table({"caption": captions, "text_id": pa.array(ids, pa.string())})
 
 

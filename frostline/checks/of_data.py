@@ -32,9 +32,10 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
     )
     shown, prompts = wanted.apart(rows)
     known = {name: number for number, name in enumerate(dataset.ids("latent_id"))}
-    pairs = [(row, known[wanted.latent_id(row, space)]) for row in shown if wanted.latent_id(row, space) in known]
+    ids = [wanted.latent_id(row, space, params.cache) for row in shown]
+    pairs = [(row, known[id_]) for row, id_ in zip(shown, ids, strict=True) if id_ in known]
     texts = {(prompt.id, prompt.text_id) for prompt in dataset.prompt_items}
-    unread = [row for row in prompts if (row.id, wanted.text_id(row.captions[0], space)) not in texts]
+    unread = [row for row in prompts if (row.id, wanted.text_id(row.captions[0], space, params.cache)) not in texts]
     missing = len(shown) - len(pairs) + len(unread)
     if missing or not rows:
         raise Refused(

@@ -60,8 +60,8 @@ def cache(folder: Path) -> Numbers:
     found |= {"prompt": _text(latents, latents.prompt_number(0))}
     altered = dataclasses.replace(rows[3], shown=(3, 5, 7, 9, 11), flip=True)
     ids = {
-        "latent id": wanted.latent_id(rows[3], tiny.space()),
-        "altered latent id": wanted.latent_id(altered, tiny.space()),
+        "latent id": wanted.latent_id(rows[3], tiny.space(), settings),
+        "altered latent id": wanted.latent_id(altered, tiny.space(), settings),
     }
     return {**found, **ids, "null": _text(latents, 0)}
 

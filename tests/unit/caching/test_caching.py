@@ -88,7 +88,7 @@ def test_all_captions_of_a_row_are_stored_with_their_weights(codec, tmp_path):
     first, second = latents.facts("captions", "text_ids")
     assert first["captions"] == list(several.captions)
     assert latents.weights(0).tolist() == [1.0, 0.5, 3.0]
-    assert first["text_ids"] == [wanted.text_id(caption, latents.space) for caption in several.captions]
+    assert first["text_ids"] == [wanted.text_id(caption, latents.space, SETTINGS) for caption in several.captions]
     assert second["captions"] == ["one"]
     assert latents.text_number(1) == latents.text_number(0, caption=1)
     for caption, expected in enumerate(codec.encode_text(several.captions)):

@@ -2,10 +2,25 @@ import dataclasses
 
 import pytest
 
+from frostline import records
 from frostline.caching import wanted
 from frostline.manifest import Columns, Row
+from frostline.params import CacheParams
 from tests import tiny
 from tests.unit.caching.rows import prompt, row
+
+
+def settings(**changed):
+    facts = {"encode_batch": 2, "text_batch": 4, "threads": 1, "stored_dtype": "bfloat16", "preview_prompts": []}
+    return records.parse(CacheParams, facts | changed, origin="test")
+
+
+def latent_id(row, space, **changed):
+    return wanted.latent_id(row, space, settings(**changed))
+
+
+def text_id(caption, space, **changed):
+    return wanted.text_id(caption, space, settings(**changed))
 
 
 @pytest.mark.parametrize(
@@ -14,7 +29,7 @@ from tests.unit.caching.rows import prompt, row
 )
 def test_another_picture_is_another_latent(changed):
     space = tiny.space()
-    assert wanted.latent_id(row(0, **changed), space) != wanted.latent_id(row(0), space)
+    assert latent_id(row(0, **changed), space) != latent_id(row(0), space)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +44,25 @@ def test_another_picture_is_another_latent(changed):
     ],
 )
 def test_another_way_of_encoding_is_another_latent(changed):
-    assert wanted.latent_id(row(0), tiny.space(**changed)) != wanted.latent_id(row(0), tiny.space())
+    assert latent_id(row(0), tiny.space(**changed)) != latent_id(row(0), tiny.space())
+
+
+@pytest.mark.parametrize("changed", [{"encode_batch": 3}, {"threads": 2}])
+def test_what_moves_the_last_bits_is_another_latent(changed):
+    assert latent_id(row(0), tiny.space(), **changed) != latent_id(row(0), tiny.space())
+    assert latent_id(row(0), tiny.space(), text_batch=5) == latent_id(row(0), tiny.space())
+
+
+@pytest.mark.parametrize("changed", [{"text_batch": 3}, {"threads": 2}])
+def test_what_moves_the_last_bits_is_another_text(changed):
+    assert text_id("a", tiny.space(), **changed) != text_id("a", tiny.space())
+    assert text_id("a", tiny.space(), encode_batch=5) == text_id("a", tiny.space())
 
 
 def test_another_preprocessing_is_another_latent(monkeypatch):
-    before = wanted.latent_id(row(0), tiny.space())
+    before = latent_id(row(0), tiny.space())
     monkeypatch.setattr(wanted, "PREPROCESSING", wanted.PREPROCESSING + 1)
-    assert wanted.latent_id(row(0), tiny.space()) != before
+    assert latent_id(row(0), tiny.space()) != before
 
 
 @pytest.mark.parametrize(
@@ -49,36 +76,36 @@ def test_another_preprocessing_is_another_latent(monkeypatch):
     ],
 )
 def test_what_does_not_change_a_latent_does_not_change_its_id(changed):
-    assert wanted.latent_id(row(0), tiny.space(**changed)) == wanted.latent_id(row(0), tiny.space())
+    assert latent_id(row(0), tiny.space(**changed)) == latent_id(row(0), tiny.space())
     other = dataclasses.replace(
         row(0), captions=("other", "more"), weights=(1.0, 2.0), item="other", split="test", locator="elsewhere"
     )
-    assert wanted.latent_id(other, tiny.space()) == wanted.latent_id(row(0), tiny.space())
+    assert latent_id(other, tiny.space()) == latent_id(row(0), tiny.space())
 
 
 def test_frames_that_follow_each_other_are_the_plain_latent_however_they_are_named():
     plain, space = row(0, frames=5), tiny.space()
     shown = dataclasses.replace(plain, shown=(0, 1, 2, 3, 4), pts=(0, 1, 2, 3, 4), time_base=(1, 16))
-    assert wanted.latent_id(shown, space) == wanted.latent_id(plain, space)
+    assert latent_id(shown, space) == latent_id(plain, space)
 
 
 @pytest.mark.parametrize("changed", [{"shown": (0, 2, 4, 6, 8)}, {"flip": True}])
 def test_another_choice_of_frames_and_a_mirrored_row_are_other_latents(changed):
     plain, space = row(0, frames=5), tiny.space()
-    assert wanted.latent_id(dataclasses.replace(plain, **changed), space) != wanted.latent_id(plain, space)
+    assert latent_id(dataclasses.replace(plain, **changed), space) != latent_id(plain, space)
 
 
 def test_a_text_id_is_of_the_cleaned_caption_and_its_encoder():
     space = tiny.space()
-    first = wanted.text_id("a  b ", space)
-    assert first == wanted.text_id("a b", space)
+    first = text_id("a  b ", space)
+    assert first == text_id("a b", space)
     for other in ({"text_encoder_digest": "c" * 32}, {"text_length": 9}):
-        assert wanted.text_id("a b", tiny.space(**other)) != first
-    assert wanted.text_id("a c", space) != first
+        assert text_id("a b", tiny.space(**other)) != first
+    assert text_id("a c", space) != first
 
 
 def _of(*rows: Row) -> wanted.Wanted:
-    return wanted.of(Columns.of(Row, list(rows)), tiny.space(), ["preview"])
+    return wanted.of(Columns.of(Row, list(rows)), tiny.space(), settings(preview_prompts=["preview"]))
 
 
 def test_items_are_ordered_by_bucket_item_and_id():
@@ -95,7 +122,7 @@ def test_items_are_ordered_by_bucket_item_and_id():
 def test_texts_come_once_the_null_prompt_first_then_previews_then_by_the_first_item_that_has_them():
     what = _of(row(5, caption="late"), row(1, caption="shared"), row(3, caption="shared "), row(2, caption="early"))
     assert what.captions["caption"].to_pylist() == ["", "preview", "shared", "early", "late"]
-    assert what.previews == {"preview": wanted.text_id("preview", tiny.space())}
+    assert what.previews == {"preview": text_id("preview", tiny.space())}
 
 
 def test_a_caption_that_is_an_item_s_as_well_as_a_preview_stands_with_the_previews():
@@ -106,7 +133,7 @@ def test_items_get_the_ids_and_lengths_of_all_their_captions():
     what = _of(row(0, captions=("b", "a", "b "), weights=(1.0, 2.0, 3.0)))
     tokens = what.captions.append_column("tokens", [[n + 1 for n in range(len(what.captions))]])
     (item,) = wanted.items(what, tokens.select(["text_id", "tokens"])).to_pylist()
-    ids = {name: wanted.text_id(name, tiny.space()) for name in "ab"}
+    ids = {name: text_id(name, tiny.space()) for name in "ab"}
     assert item["text_ids"] == [ids["b"], ids["a"], ids["b"]]
     place = what.captions["text_id"].to_pylist().index
     assert item["text_lengths"] == [place(ids[name]) + 1 for name in "bab"]
