@@ -1,12 +1,16 @@
 import json
 import shutil
+import weakref
+from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
 from frostline import codec, randomness
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
+from frostline.tiling import Tiling
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,67 @@ def test_encoding_is_causal(tiny):
     assert whole.shape == (1, 16, 3, 2, 2)
     torch.testing.assert_close(tiny.encode(clip[:, :5]), whole[:, :, :2], atol=1e-6, rtol=0)
     torch.testing.assert_close(tiny.encode(clip[:, :1]), whole[:, :, :1], atol=1e-6, rtol=0)
+
+
+def test_windows_of_a_large_frame_give_its_latents(tiny):
+    frame = pixels(2, 1, 120, 152)
+    whole, windows = tiny.encode(frame), tiny.encode(frame, Tiling(tile=104))
+    torch.testing.assert_close(windows, whole, atol=1e-5, rtol=0)
+    assert torch.equal(tiny.encode(frame, Tiling(tile=152)), whole)
+    with pytest.raises(WrongUse, match="tile 64: must be a multiple of 8 above 80"):
+        tiny.encode(frame, Tiling(tile=64))
+
+
+def test_latents_do_not_depend_on_settings_of_the_loaded_vae(tiny, tiny_base):
+    frames = pixels(2, 1, 64, 64)
+    other = Codec(tiny_base)
+    other.vae.enable_tiling(32, 32, 16, 16)
+    other.vae.enable_slicing()
+    assert torch.equal(other.encode(frames), tiny.encode(frames))
+
+
+def test_latents_are_computed_in_float32_unless_the_latent_space_says_otherwise(tiny, tiny_base):
+    half = Codec(tiny_base, encode_dtype="bfloat16")
+    assert (tiny.latent_space.encode_dtype, half.latent_space.encode_dtype) == ("float32", "bfloat16")
+    clip = pixels(1, 5, 16, 16)
+    rounded = AutoencoderKLWan.from_pretrained(tiny_base / "vae", torch_dtype=torch.bfloat16)
+    unit = clip.permute(0, 4, 1, 2, 3).float() / 255 * 2 - 1
+    with torch.inference_mode():
+        encoded: Any = rounded.encode(unit.bfloat16())
+    expected, found = encoded.latent_dist.mode(), half.encode(clip)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected.float())
+    assert not torch.equal(found, tiny.encode(clip))
+    latents = tiny.normalise(found)
+    assert torch.equal(half.decode_float(latents), tiny.decode_float(latents))
+
+
+def test_a_part_that_is_let_go_of_is_gone_and_can_be_had_again(tiny_base):
+    ours = Codec(tiny_base, encode_dtype="bfloat16")
+    clip = pixels(1, 1, 16, 16)
+    before = [ours.encode(clip), ours.decode(ours.encode(clip)), *ours.encode_text(["seven"])]
+    weights = {
+        part: [weakref.ref(weight) for weight in (*module.parameters(), module)]
+        for part, module in (("vae", ours.vae), ("text_encoder", ours.text_encoder), ("half", ours._rounded_vae))
+    }
+    ours.release("text_encoder")
+    assert not any(weight() is not None for weight in weights["text_encoder"])
+    assert all(weight() is not None for weight in weights["vae"])
+    ours.release("vae")
+    assert not any(weight() is not None for weight in [*weights["vae"], *weights["half"]])
+    ours.release("vae")  # nothing is loaded: nothing to do
+    after = [ours.encode(clip), ours.decode(ours.encode(clip)), *ours.encode_text(["seven"])]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_parameters_are_counted_without_weights(tiny, tiny_base, tmp_path):
+    shutil.copytree(tiny_base, tmp_path / "base")
+    bare = Codec(tmp_path / "base")
+    for part in ("vae", "text_encoder"):
+        (weights,) = (tmp_path / "base" / part).glob("*.safetensors")
+        weights.unlink()
+    assert bare.parameters_of("vae") == sum(p.numel() for p in tiny.vae.parameters())
+    assert bare.parameters_of("text_encoder") == sum(p.numel() for p in tiny.text_encoder.parameters())
 
 
 @pytest.mark.parametrize("frames", [2, 4, 6, 8])
