@@ -7,9 +7,9 @@ see frostline/latents.py.
 
 What is encoded equals what diffusers' own ``encode`` gives, to the last bit; large frames may go in windows, which
 leave no seam (frostline/piecewise.py). The miniature encoded clips of 320x448 pixels, of digits and of the rendered
-world, on one CPU thread in windows of 104 to 320 pixels: most gave the bits of whole frames, the others their latents to
-3e-8 of the standard deviation (root mean square; 1.1e-6 at most), decoded 147 dB. Tests hold windows to 1e-6 and 1e-5,
-those of a VAE of Wan2.1's depth too.
+world, on one CPU thread in windows of 104 to 320 pixels: most gave the bits of whole frames, the others their latents
+to 3e-8 of the standard deviation (root mean square; 1.1e-6 at most), decoded 147 dB. Tests hold windows to 1e-6 and
+1e-5, those of a VAE of Wan2.1's depth too.
 """
 
 import functools
