@@ -5,7 +5,7 @@ import io
 import os
 import stat
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -97,43 +97,90 @@ class Reader:
 
 def walk(root: str) -> Walked:
     """All files below a folder; raises WrongUse if it is none."""
+    above, (found, passed) = root.rstrip("/"), stamps(root)
+    files = ((folder + name, stamp) for folder, lines in found.items() for name, stamp in by_name(lines))
+    return [(name, stamped(f"{above}/{name}", stamp)) for name, stamp in files], passed
+
+
+def stamps(root: str) -> tuple[dict[str, str], list[Passed]]:
+    """By folder (relative, with a slash at its end) the names and stamps of its files: see ``by_name``.
+
+    A folder with the same text is the same as it was, and no more need be done for its files.
+    """
     if not Path(root).is_dir():
         raise WrongUse(f"{root}: no such folder; correct the path of its source in params.yaml")
-    found: list[tuple[str, Extent]] = []
+    found: dict[str, str] = {}
     passed: list[Passed] = []
     folders = [""]
     while folders:
         inside = folders.pop()
         try:
-            entries = os.scandir(f"{root.rstrip('/')}/{inside}")
+            handle = os.open(f"{root.rstrip('/')}/{inside}", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             passed.append(Passed(inside or ".", "unreadable", f"{inside or root}: {error.strerror}"))
             continue
-        with entries:
-            for entry in entries:
-                name = inside + entry.name
-                if entry.name.startswith("."):
-                    continue
-                if not nameable(entry.name):
-                    passed.append(unprintable(name))
-                elif entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{name}/")
-                else:
-                    _take(name, entry, found, passed)
+        try:
+            there, below = _look_into(handle, inside, passed)
+        finally:
+            os.close(handle)
+        found[inside] = "".join(there)
+        folders += below
     return found, passed
 
 
-def _take(name: str, entry: "os.DirEntry[str]", found: list[tuple[str, Extent]], passed: list[Passed]) -> None:
-    try:
-        status = entry.stat()
-    except OSError as error:
-        reason = "absent" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable"
-        passed.append(Passed(name, reason, f"{name}: a link that cannot be followed ({error.strerror})"))
-        return
-    if stat.S_ISREG(status.st_mode):
-        found.append((name, Extent(entry.path, 0, status.st_size, _stamp(status))))
-    elif stat.S_ISDIR(status.st_mode):
+def line(name: str, stamp: str) -> str:
+    """What ``stamps`` says of a file."""
+    return f"{name}\0{stamp}\n"
+
+
+def by_name(lines: str) -> Iterator[tuple[str, str]]:
+    """The names and stamps of the files of a folder."""
+    for line in lines.split("\n")[:-1]:
+        name, _, stamp = line.partition("\0")
+        yield name, stamp
+
+
+def stamped(path: str, stamp: str) -> Extent:
+    """A whole file as it was when it had this stamp."""
+    return Extent(path, 0, int(stamp[: stamp.index("-")]), stamp)
+
+
+def _look_into(handle: int, inside: str, passed: list[Passed]) -> tuple[list[str], list[str]]:
+    """A line for each file of a folder, and the folders in it.
+
+    The folder is open, as by its name the kernel would go to each file from the root on.
+    """
+    lines: list[str] = []
+    folders: list[str] = []
+    with os.scandir(handle) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if not nameable(name):
+                passed.append(unprintable(inside + name))
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(f"{inside}{name}/")
+            else:
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    passed.append(_lost(inside + name, error))
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    lines.append(line(name, _stamp(status)))
+                else:
+                    passed.append(_no_file(inside + name, status))
+    return lines, folders
+
+
+def _lost(name: str, error: OSError) -> Passed:
+    reason = "absent" if error.errno in (errno.ENOENT, errno.ELOOP) else "unreadable"
+    return Passed(name, reason, f"{name}: a link that cannot be followed ({error.strerror})")
+
+
+def _no_file(name: str, status: os.stat_result) -> Passed:
+    if stat.S_ISDIR(status.st_mode):
         detail = f"{name}: a link to a folder, which is not followed; put the folder itself there"
-        passed.append(Passed(name, "link_to_folder", detail))
-    else:
-        passed.append(Passed(name, "not_a_file", f"{name}: a pipe, socket or device; take it out"))
+        return Passed(name, "link_to_folder", detail)
+    return Passed(name, "not_a_file", f"{name}: a pipe, socket or device; take it out")
