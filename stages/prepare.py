@@ -27,6 +27,7 @@ def main() -> None:
     from frostline.sources import preparing
     from frostline.sources.sheets import Sheets
 
+    manifest.without_pandas()
     name, source, sheets = args.source, params.load(args.params).source(args.source), Sheets()
     means = preparing.Means(processes=args.processes, verify=args.verify, progress=_progress(name), look=sheets.look)
     with workspace.lock(args.manifest):

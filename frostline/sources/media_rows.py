@@ -9,7 +9,7 @@ are asked for.
 import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,18 +17,22 @@ from frostline import captioning, manifest, media
 from frostline.manifest import Columns, Rejected, Row
 from frostline.media import Extent, Medium, Probe
 from frostline.params.sources import AnyMediaParams
-from frostline.sources import buckets, duplicates, filters, listing, probing, seen, splits, windows
+from frostline.sources import buckets, duplicates, filters, listing, probing, seen, splits, touched, windows
 from frostline.sources.buckets import Bucket
-from frostline.sources.entries import Caption, Entry, Listing
+from frostline.sources.entries import Caption, Entry
 from frostline.sources.filters import Why
 from frostline.sources.means import Means
-from frostline.sources.seen import Seen
-from frostline.sources.texts import Texts
+from frostline.sources.seen import Seen, Sights
+
+NO_TIMES = array.array("q")
+
+
+Known = TypeVar("Known")
 
 
 @dataclass(slots=True)
 class Usable:
-    """A medium that passed the filters, and what its rows need of its probe."""
+    """A medium, and what its rows need of its probe."""
 
     entry: Entry
     medium: Medium
@@ -56,15 +60,10 @@ class Window:
 
 def rows(source: str, params: AnyMediaParams, means: Means) -> tuple[Iterator[Row], list[Rejected]]:
     """Rows in the order of their locators, and one Rejected for each medium, scene or caption that was left out."""
-    found = listed(source, params, means)
+    found = touched.look(source, params, means).all()
     part = Reading(source, params, means).part(found.entries)
     means.look(part.seen)
     return part.rows, in_order([*found.rejected, *part.rejected])
-
-
-def listed(source: str, params: AnyMediaParams, means: Means) -> Listing:
-    """All media of a source; texts beside them are read once."""
-    return listing.read(source, params, Texts(means.texts(source), verify=means.verify).read_all)
 
 
 def in_order(rejected: Iterable[Rejected]) -> list[Rejected]:
@@ -89,12 +88,13 @@ class Reading:
         self._buckets = buckets.all_of(params.buckets)
         self._chosen: dict[tuple[bool, Extent], Bucket | Why] = {}
         self._rejected: list[Rejected] = []
-        self._seen: list[Seen] = []
+        self._seen = Sights()
+        self._known: dict[Any, Any] = {}
 
     def part(self, entries: Sequence[Entry]) -> Part:
         """See the module; entries in the order of their locators."""
-        usable, hashes = self._probed(entries)
-        near, groups = self._compared(usable, hashes)
+        usable, places = self._probed(entries)
+        near, groups = self._compared(usable, places)
         dealt = splits.of_groups([one.key for one in usable], groups, self._params.split)
         for one, split in zip(usable, dealt, strict=True):
             one.split = split
@@ -102,12 +102,12 @@ class Reading:
             usable = self._distinct(usable, near)
         usable = self._captioned(usable)
         found = (row for one in usable for row in self._rows(one))
-        return Part(rows=found, rejected=self._rejected, seen=Columns.of(Seen, self._seen))
+        return Part(rows=found, rejected=self._rejected, seen=self._seen.columns())
 
-    def _probed(self, entries: Sequence[Entry]) -> tuple[list[Usable], list[tuple[int, ...]]]:
-        """What passes the filters, and its hashes."""
+    def _probed(self, entries: Sequence[Entry]) -> tuple[list[Usable], np.ndarray]:
+        """What passes the filters, and its places among all that was seen."""
         usable: list[Usable] = []
-        hashes: list[tuple[int, ...]] = []
+        places = array.array("q")
         means = self._means
         cache = means.probes(self._source)
         for entry, found in probing.probe_all(
@@ -116,31 +116,35 @@ class Reading:
             if isinstance(found, Rejected):
                 self._rejected.append(found)
                 continue
-            self._seen.append(seen.of(entry, found))
-            one = self._filtered(entry, found)
-            if one is not None:
+            one = self._usable(entry, found)
+            self._seen.add(entry, one.medium, one.content, found.measures)
+            if self._passes(one, found):
                 usable.append(one)
-                hashes.append(found.measures.hashes)
-        return usable, hashes
+                places.append(len(self._seen) - 1)
+        return usable, np.array(places)
 
-    def _filtered(self, entry: Entry, probe: Probe) -> Usable | None:
-        one = Usable(
+    def _usable(self, entry: Entry, probe: Probe) -> Usable:
+        return Usable(
             entry=entry,
-            medium=probe.medium,
+            medium=self._same(probe.medium),
             content=probe.content,
-            extent=probe.extent,
-            pts=array.array("q", probe.pts),
-            time_base=probe.time_base,
-            cuts=probe.cuts,
+            extent=self._same(probe.extent),
+            pts=array.array("q", probe.pts) if probe.pts else NO_TIMES,
+            time_base=self._same(probe.time_base),
+            cuts=self._same(probe.cuts),
             captions=entry.captions,
         )
+
+    def _same(self, value: Known) -> Known:
+        """The value as it came first: what is equal of many media is in memory once."""
+        return self._known.setdefault(value, value)
+
+    def _passes(self, one: Usable, probe: Probe) -> bool:
         why = filters.of_medium(probe, self._params.filters)
         if why is not None:
             self._reject(one, *why)
-            return None
-        if not self._fits(one) or not (self._wants_caption(one) or self._describes(one)):
-            return None
-        return one
+            return False
+        return self._fits(one) and (self._wants_caption(one) or self._describes(one))
 
     def _fits(self, one: Usable) -> bool:
         """Does it fill a bucket? Scenes that fill none are left out by themselves while another does."""
@@ -154,20 +158,20 @@ class Reading:
 
     def _describes(self, one: Usable) -> bool:
         """Is there a caption of it that can stay? Those that cannot are left out by themselves."""
-        one.captions, left_out = filters.of_captions(one.captions, self._params.filters)
+        captions, left_out = filters.of_captions(one.captions, self._params.filters)
+        one.captions = one.captions if captions == one.captions else captions
         for why in left_out:
             self._reject(one, *why)
-        return bool(one.captions)
+        return bool(captions)
 
-    def _compared(self, usable: Sequence[Usable], hashes: Sequence[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
+    def _compared(self, usable: Sequence[Usable], places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(groups of near-duplicates and copies, groups that share a split): each a number per medium."""
         near = duplicates.of_keys([one.content for one in usable])
         distance = self._params.filters.duplicate_distance
         for still in (True, False) if distance else ():
-            places = [place for place, one in enumerate(usable) if (one.medium == "image") == still]
-            if places:
-                codes = np.array([hashes[place] for place in places], np.uint64)
-                at = np.array(places)
+            at = np.flatnonzero([(one.medium == "image") == still for one in usable])
+            if len(at):
+                codes = self._seen.hashes(places[at])
                 near = duplicates.joined(near, at, at[duplicates.of_hashes(codes, distance)])
         return near, duplicates.together(near, duplicates.of_keys([one.key for one in usable]))
 

@@ -1,12 +1,13 @@
 """What was seen of a medium that could be decoded: enough to know it again, to compare it and to count it."""
 
+import array
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from frostline.manifest import Columns
-from frostline.media import Probe
-from frostline.sources import probing
+from frostline.media import Measures, Medium
 from frostline.sources.entries import Entry
 
 
@@ -16,37 +17,55 @@ class Seen:
 
     locator: str
     medium: str  # image, clip or frames
-    line: str  # see ``line``
     key: str  # see ``key``
     content: str  # digest of its bytes
-    hashes: bytes  # these and what follows: see Measures
+    hashes: bytes  # uint64; these and what follows: see Measures
     brightness: float
     sharpness: float
     motion: float
 
 
-def of(entry: Entry, probe: Probe) -> Seen:
-    """What a probe tells of a medium."""
-    shown = probe.measures
-    return Seen(
-        locator=entry.locator,
-        medium=probe.medium,
-        line=line(entry),
-        key=key(entry, probe.content),
-        content=probe.content,
-        hashes=np.array(shown.hashes, np.uint64).tobytes(),
-        brightness=shown.brightness,
-        sharpness=shown.sharpness,
-        motion=shown.motion,
-    )
+class Sights:
+    """What is seen of one medium after the other: columns that grow, as an object for each would need much memory."""
 
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._media: list[Medium] = []
+        self._contents: list[str] = []
+        self._firsts = array.array("q")  # places of their first hashes
+        self._hashes = array.array("Q")
+        self._measures = array.array("d")
 
-def line(entry: Entry) -> str:
-    """All that is listed of a medium, with its stamps; "" where nobody knows when its bytes change."""
-    stamp = probing.stamp_of(entry)
-    captions = [text for caption in entry.captions for text in (caption.text, str(caption.weight))]
-    facts = (entry.locator, stamp, entry.file, entry.medium or "", entry.item or "", entry.attributes, *captions)
-    return "\0".join(facts) if stamp else ""
+    def add(self, entry: Entry, medium: Medium, content: str, measures: Measures) -> None:
+        """One more medium, decoded."""
+        self._entries.append(entry)
+        self._media.append(medium)
+        self._contents.append(content)
+        self._firsts.append(len(self._hashes))
+        self._hashes.extend(measures.hashes)
+        self._measures.extend((measures.brightness, measures.sharpness, measures.motion))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def hashes(self, places: np.ndarray) -> np.ndarray:
+        """Of the media at some places, which have k each; uint64 (n, k)."""
+        firsts = np.append(self._firsts, len(self._hashes))
+        each = int(firsts[places[0] + 1] - firsts[places[0]])
+        return np.array(self._hashes)[firsts[places][:, None] + np.arange(each)]
+
+    def columns(self) -> Columns[Seen]:
+        """All of them."""
+        firsts, hashes = [*self._firsts, len(self._hashes)], np.array(self._hashes)
+        return Columns.of_values(
+            Seen,
+            [entry.locator for entry in self._entries],
+            self._media,
+            [key(entry, content) for entry, content in zip(self._entries, self._contents, strict=True)],
+            self._contents,
+            [hashes[first:end].tobytes() for first, end in itertools.pairwise(firsts)],
+            *(self._measures[place::3] for place in range(3)),
+        )
 
 
 def key(entry: Entry, content: str) -> str:
@@ -60,7 +79,7 @@ def tied(some: Columns[Seen], others: Columns[Seen], distance: int) -> bool:
         return False
     if any(not set(some.values(name)).isdisjoint(others.values(name)) for name in ("key", "content")):
         return True
-    kinds = (True, False) if distance else ()
+    kinds = sorted({medium == "image" for medium in some.values("medium")}) if distance else []
     return any(_near(_hashes(some, still=still), _hashes(others, still=still), distance) for still in kinds)
 
 

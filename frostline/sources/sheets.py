@@ -46,6 +46,9 @@ from frostline.sources.seen import Seen
 FILE = "sheets.json"
 ROWS, REJECTED = 24, 6  # of a bucket, of a reason
 SIDE = 256
+TINY = 1e-9
+NEARLY_HALF = 0.499  # from here on the last digit may be either, as powers of ten are not exact
+SHIFT = 1024  # keeps two digits and their power apart
 REVISION = 1  # raise when a thumbnail of the same frames changes
 
 
@@ -66,24 +69,26 @@ class Sheets:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, int, int], list[Row]] = {}
-        self._measures = {name: collections.Counter[float]() for name in ("brightness", "sharpness", "motion")}
+        self._measures: dict[str, dict[float, int]] = {}
 
     def look(self, seen: Columns[Seen]) -> None:
         """Count what media show."""
-        moving = seen.where([medium != "image" for medium in seen.values("medium")])
-        for name, counts in self._measures.items():
-            counts.update(map(_rounded, (moving if name == "motion" else seen).values(name)))
+        moves = np.array([medium != "image" for medium in seen.values("medium")], bool)
+        for name in ("brightness", "sharpness", "motion"):
+            values = np.array(seen.values(name), float)
+            self._measures[name] = _counted(values[moves] if name == "motion" else values)
 
     def over(self, rows: Iterable[Columns[Row]]) -> Iterator[Columns[Row]]:
         """The rows; of each bucket those with the smallest ids are kept."""
         for part in rows:
-            places: dict[tuple[int, int, int], list[tuple[str, int]]] = {}
-            columns = map(part.values, ("frames", "height", "width", "id"))
-            for place, (frames, height, width, name) in enumerate(zip(*columns, strict=True)):
-                places.setdefault((frames, height, width), []).append((name, place))
-            for bucket, found in places.items():
-                smallest = [place for _, place in heapq.nsmallest(ROWS, found)]
-                kept = self._rows.get(bucket, []) + part.records(smallest)
+            lasts = {bucket: kept[-1].id for bucket, kept in self._rows.items() if len(kept) == ROWS}
+            small: dict[tuple[int, int, int], list[tuple[str, int]]] = {}
+            ids, buckets = part.values("id"), zip(*map(part.values, ("frames", "height", "width")), strict=True)
+            for place, (name, bucket) in enumerate(zip(ids, buckets, strict=True)):
+                if name < lasts.get(bucket, name + "."):
+                    small.setdefault(bucket, []).append((name, place))
+            for bucket, found in small.items():
+                kept = self._rows.get(bucket, []) + part.records([place for _, place in heapq.nsmallest(ROWS, found)])
                 self._rows[bucket] = sorted(kept, key=operator.attrgetter("id"))[:ROWS]
             yield part
 
@@ -207,6 +212,20 @@ def _some(rejected: Sequence[Rejected]) -> list[Rejected]:
 def _ends(frames: int) -> tuple[int, ...]:
     """First, middle and last of so many frames."""
     return tuple(sorted({0, frames // 2, frames - 1})) if frames else ()
+
+
+def _counted(values: np.ndarray) -> dict[float, int]:
+    """How often each value comes, to two digits: as ``_rounded`` has it, for many at once."""
+    power = np.floor(np.log10(np.maximum(np.abs(values), TINY))) - 1
+    digits = values / 10**power
+    whole = np.rint(digits)
+    clear = (np.abs(values) > TINY) & (np.abs(digits - whole) < NEARLY_HALF)
+    found = collections.Counter(map(_rounded, values[~clear].tolist()))
+    both, counts = np.unique(SHIFT * power[clear] + whole[clear], return_counts=True)
+    for one, count in zip(both.tolist(), counts.tolist(), strict=True):
+        exponent = round(one / SHIFT)
+        found[float(f"{one - SHIFT * exponent:.0f}e{exponent}")] += count
+    return found
 
 
 def _rounded(value: float) -> float:

@@ -1,5 +1,7 @@
 """Small texts of a source, such as captions beside media: read once, and again when their stamps change."""
 
+import itertools
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from frostline.sources import memory
 from frostline.storage import Blob
 
 TABLES = "create table if not exists texts (path text primary key, stamp text not null, data blob not null);"
+KNOWN = "select path, stamp, data from texts where path in ({})"
+AT_ONCE = 512
 NOTHING = None, b""  # no stamp is like it
 
 
@@ -20,22 +24,19 @@ class Texts:
 
     def read_all(self, blobs: Sequence[Blob], limit: int) -> Iterator[bytes | WrongUse]:
         """The bytes of many small blobs in order, or why one cannot be read."""
+        left = iter(blobs)
         with memory.opened(self._kept, TABLES) as store:
-            known: dict[str, tuple[str, bytes]] = {}
-            if not self._verify:
-                known = {path: (stamp, data) for path, stamp, data in store.execute("select * from texts")}
-            kept = [known.get(blob.path, NOTHING) for blob in blobs]
-            found = [data if stamp == blob.stamp else None for blob, (stamp, data) in zip(blobs, kept, strict=True)]
-            unknown = [blob for blob, data in zip(blobs, found, strict=True) if data is None]
-            fresh = storage.read_all(unknown, limit)
-            new: list[tuple[str, str, bytes]] = []
-            for blob, data in zip(blobs, found, strict=True):
-                if data is not None:
-                    yield data
-                    continue
-                read = next(fresh)
-                if isinstance(read, bytes) and blob.stamp:
-                    new.append((blob.path, blob.stamp, read))
-                yield read
-            with store:
-                store.executemany("insert or replace into texts values (?, ?, ?)", new)
+            while some := list(itertools.islice(left, AT_ONCE)):
+                yield from self._read(store, some, limit)
+
+    def _read(self, store: sqlite3.Connection, blobs: Sequence[Blob], limit: int) -> list[bytes | WrongUse]:
+        known: dict[str, tuple[str, bytes]] = {}
+        if not self._verify:
+            rows = store.execute(KNOWN.format(", ".join("?" * len(blobs))), [blob.path for blob in blobs])
+            known = {path: (stamp, data) for path, stamp, data in rows}
+        fresh = [blob for blob in blobs if known.get(blob.path, NOTHING)[0] != blob.stamp]
+        read = dict(zip(fresh, storage.read_all(fresh, limit), strict=True))
+        new = [(blob.path, blob.stamp, data) for blob, data in read.items() if isinstance(data, bytes) and blob.stamp]
+        with store:
+            store.executemany("insert or replace into texts values (?, ?, ?)", new)
+        return [read[blob] if blob in read else known[blob.path][1] for blob in blobs]

@@ -1,13 +1,15 @@
 """A manifest reads as it was written, the same bytes each time, and not at all if it was changed."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from frostline import errors, files, manifest
-from frostline.manifest import Rejected, Row
+from frostline.manifest import Columns, Rejected, Row, columns
 
 
 def row(number: int, **changes: object) -> Row:
@@ -100,14 +102,15 @@ def test_an_absent_manifest_is_named(tmp_path: Path):
 def test_duplicate_ids_are_refused_and_leave_the_old_manifest(tmp_path: Path):
     manifest.write(tmp_path / "s", ROWS, [])
     twice = [*ROWS, dataclasses.replace(ROWS[1], locator="other.mp4")]
-    with pytest.raises(errors.WrongUse, match=r"folder/1.mp4, other.mp4"):
-        manifest.write(tmp_path / "s", twice, [])
+    for rows in (twice, [*twice, dataclasses.replace(ROWS[0], locator="last.mp4")]):
+        with pytest.raises(errors.WrongUse, match=r"folder/1.mp4, other.mp4"):
+            manifest.write(tmp_path / "s", rows, [])
     assert manifest.read(tmp_path / "s") == ROWS
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 def test_a_stream_of_any_length_is_written_as_a_list_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(manifest, "AT_ONCE", 3)
+    monkeypatch.setattr(columns, "AT_ONCE", 3)
     many = [row(number) for number in range(8)]
     manifest.write(tmp_path / "list", many, REJECTED)
     summary = manifest.write(tmp_path / "stream", iter(many), REJECTED)
@@ -140,3 +143,52 @@ def test_every_part_of_an_identity_counts():
     after: list[Any] = ["t", "b.mp4", "d" * 32, 8, (9, 32, 48), (0, 0, 64, 48)]
     changed = [[*before[:place], after[place], *before[place + 1 :]] for place in range(6)]
     assert len({manifest.identity(*parts) for parts in (before, *changed)}) == 7
+
+
+def many(*numbers: int) -> Columns[Row]:
+    return Columns.of(Row, [row(number, locator=f"{number:02}") for number in numbers])
+
+
+def locators(rows: Columns[Row]) -> list[str]:
+    assert rows.records() == many(*map(int, rows.values("locator"))).records()
+    return rows.values("locator")
+
+
+def test_columns_are_the_records_they_were_made_of():
+    rows = many(0, 1, 2, 3)
+    assert rows.records([3, 1]) == [row(3, locator="03"), row(1, locator="01")]
+    assert locators(rows.where([True, False, False, True])) == ["00", "03"]
+    assert [locators(part) for part in rows.parted("locator", {"01", "02", "07"})] == [["00", "03"], ["01", "02"]]
+    assert [locators(part) for part in rows.parted("locator", ())] == [["00", "01", "02", "03"], []]
+    assert [locators(part) for part in many().parted("locator", {"01"})] == [[], []]
+
+
+@pytest.mark.parametrize("others", [(), (0,), (3,), (9,), (4, 5), (0, 3, 8, 9)])
+def test_rows_are_merged_by_name_and_written_as_if_they_had_come_so(tmp_path: Path, others: tuple[int, ...]):
+    merged = many(1, 2, 6, 7).merged(many(*others), "locator")
+    assert locators(merged) == sorted(f"{number:02}" for number in (1, 2, 6, 7, *others))
+    manifest.write_columns(tmp_path / "merged", merged.parts(), [])
+    manifest.write(tmp_path / "plain", merged.records(), [])
+    assert (tmp_path / "merged" / "items.parquet").read_bytes() == (tmp_path / "plain" / "items.parquet").read_bytes()
+
+
+def test_tables_that_were_kept_are_the_same(tmp_path: Path):
+    with manifest.keeping(tmp_path / "rows.arrow", Row) as keep:
+        keep(many(0, 1))
+        keep(many(2))
+    assert manifest.kept(tmp_path / "rows.arrow", Row).records() == many(0, 1, 2).records()
+
+
+def test_pyarrow_does_without_pandas_until_it_is_asked_for():
+    code = """
+import sys
+import pyarrow as pa
+from frostline import manifest
+from frostline.manifest import Columns, Rejected
+manifest.without_pandas()
+one = Columns.of(Rejected, [Rejected(source="s", locator="l", reason="r", detail="d")])
+assert one.where([True]).values("locator") == ["l"]
+assert "pandas" not in sys.modules
+assert pa.table({"a": [1, 2]}).to_pandas()["a"].sum() == 3
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

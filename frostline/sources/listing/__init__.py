@@ -23,7 +23,11 @@ from frostline.storage import Blob, ReadAll
 
 def read(source: str, params: AnyMediaParams, read_all: ReadAll = storage.read_all) -> Listing:
     """All media of a source and what cannot be taken, both by locator; ``read_all`` reads texts beside media."""
-    found = _read(source, params, read_all)
+    return in_order(_read(source, params, read_all))
+
+
+def in_order(found: Listing) -> Listing:
+    """By locator."""
     return Listing(
         sorted(found.entries, key=operator.attrgetter("locator")),
         sorted(found.rejected, key=lambda entry: (entry.locator, entry.reason)),

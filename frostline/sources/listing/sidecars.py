@@ -1,4 +1,9 @@
-"""Captions in text files beside the media: cats/1.png and cats/1.txt."""
+"""Captions in text files beside the media: cats/1.png and cats/1.txt.
+
+What is said of a medium depends on the files of its stem (cats/1) alone.
+"""
+
+from collections.abc import Iterable, Sequence
 
 from frostline import storage
 from frostline.errors import WrongUse
@@ -6,15 +11,36 @@ from frostline.manifest import Rejected
 from frostline.params.sources import SidecarParams
 from frostline.sources.entries import Caption, Entry, Listing
 from frostline.sources.listing import captions, naming
-from frostline.storage import Blob, ReadAll
+from frostline.storage import Blob, Passed, ReadAll
 
 
 def read(source: str, params: SidecarParams, read_all: ReadAll = storage.read_all) -> Listing:
     """All media of the folder; one text serves all media of its name."""
-    found, passed = storage.walk(params.path)
-    texts = {name.removesuffix(params.extension): blob for name, blob in found if name.endswith(params.extension)}
-    others = [(name, *naming.split(name), blob) for name, blob in found if not name.endswith(params.extension)]
-    media = [(name, stem, blob) for name, stem, extension, blob in others if naming.is_of_medium(extension)]
+    return of_files(source, params, *storage.walk(params.path), read_all)
+
+
+def stem_of(params: SidecarParams, name: str) -> str:
+    """What a medium and its text have in common."""
+    return name.removesuffix(params.extension) if name.endswith(params.extension) else naming.split(name)[0]
+
+
+def of_files(
+    source: str,
+    params: SidecarParams,
+    found: Iterable[tuple[str, Blob]],
+    passed: Sequence[Passed],
+    read_all: ReadAll = storage.read_all,
+) -> Listing:
+    """The media among some files of the folder: all files of some stems."""
+    texts: dict[str, Blob] = {}
+    media: list[tuple[str, str, Blob]] = []
+    for name, blob in found:
+        if name.endswith(params.extension):
+            texts[name.removesuffix(params.extension)] = blob
+        else:
+            stem, extension = naming.split(name)
+            if naming.is_of_medium(extension):
+                media.append((name, stem, blob))
     stems = {stem for _, stem, _ in media}
     described, unreadable = _captions(params, {stem: blob for stem, blob in texts.items() if stem in stems}, read_all)
     rejected = naming.untaken(source, passed)

@@ -97,7 +97,7 @@ def change(folder: Folder, dice: random.Random) -> None:
     there = sorted(file for file in folder.root.rglob("*.*") if file.suffix in (".png", ".mp4"))
     some = dice.choice(there)
     some_name = some.relative_to(folder.root).as_posix()
-    match dice.randrange(11):
+    match dice.randrange(13):
         case 0 | 1:
             image(folder.root / name, seed)
             folder.describe(name, f"a picture {'.' * dice.randrange(9)}")
@@ -125,6 +125,10 @@ def change(folder: Folder, dice: random.Random) -> None:
         case 9:
             clip(folder.root / f"{seed}.mp4", 12, seed)
             folder.describe(f"{seed}.mp4", "a clip")
+        case 10:
+            (folder.root / f"{name}.txt").write_text("of a medium that is not there")
+        case 11:
+            some.with_suffix(".txt").write_bytes(b"\xff\xfe no text")
         case _:
             os.utime(some, ns=(seed, seed))
 

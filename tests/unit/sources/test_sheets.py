@@ -1,5 +1,7 @@
 """Examples of a source: enough of them, the same each time, with pictures of what was left out too."""
 
+import collections
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ import pytest
 from PIL import Image
 
 from frostline import digests, files, manifest, media, records
+from frostline.manifest import Columns, Row
 from frostline.params.sources import DigitsParams, PromptsParams
 from frostline.sources import preparing, sheets
+from frostline.sources.seen import Seen
 from frostline.sources.sheets import Sheets
 from tests.unit.sources.conftest import clip, image, sidecar_params
 
@@ -138,3 +142,43 @@ def test_what_is_drawn_has_pictures_and_prompts_have_none(tmp_path: Path):
     made.write(tmp_path / "p", "p", prompts, [], tmp_path / "made")
     found = files.read_json(tmp_path / "p" / sheets.FILE)["rows"]
     assert [(row["picture"], row["frames"]) for row in found] == [(None, []), (None, [])]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> PromptsParams:
+    """A source of which nothing can be seen."""
+    (tmp_path / "prompts.txt").write_text("".join(f"prompt {number}\n" for number in range(200)))
+    split = {"seed": 0, "validation": 0.0, "test": 0.0}
+    return records.parse(
+        PromptsParams, {"kind": "prompts", "path": str(tmp_path / "prompts.txt"), "split": split}, origin="test"
+    )
+
+
+def test_rows_with_the_smallest_ids_are_kept_whatever_part_they_come_in(prompts: PromptsParams, tmp_path: Path):
+    rows = [
+        dataclasses.replace(row, frames=1 + 4 * (place % 2), height=32, width=32)
+        for place, row in enumerate(preparing.rows("p", prompts)[0])
+    ]
+    made, parts = Sheets(), [Columns.of(Row, rows[start : start + 16]) for start in range(0, 200, 16)]
+    assert list(made.over(parts)) == parts
+    made.write(tmp_path / "sheet", "p", prompts, [], tmp_path / "made")
+    found = [row["id"] for row in files.read_json(tmp_path / "sheet" / sheets.FILE)["rows"]]
+    assert found == [name for odd in (0, 1) for name in sorted(row.id for row in rows[odd::2])[: sheets.ROWS]]
+
+
+def test_measures_are_counted_by_their_first_two_digits(prompts: PromptsParams, tmp_path: Path):
+    drawn = np.random.default_rng(0)
+    values = [*drawn.uniform(0, 255, 2000), *(10 ** drawn.uniform(-12, 6, 2000)), *np.arange(400) / 8, 0.095, 1e-300]
+    facts: dict[str, Any] = {"medium": "clip", "key": "", "content": "", "hashes": b"", "brightness": 1.0}
+    seen = [
+        Seen(locator=str(place), sharpness=-float(value), motion=float(value), **facts)
+        for place, value in enumerate(values)
+    ]
+    made = Sheets()
+    made.look(Columns.of(Seen, seen))
+    made.write(tmp_path / "sheet", "p", prompts, [], tmp_path / "made")
+    counts = sorted(collections.Counter(float(f"{value:.2g}") for value in values).items())
+    found = files.read_json(tmp_path / "sheet" / sheets.FILE)["histograms"]
+    assert found["brightness"] == [[1.0, len(values)]]
+    assert found["motion"] == [[value, count] for value, count in counts]
+    assert found["sharpness"] == [[-value, count] for value, count in reversed(counts)]

@@ -8,23 +8,42 @@ Equal rows give equal bytes: no times, no absolute paths, locators relative to t
 """
 
 import collections
-import contextlib
-import dataclasses
-import itertools
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.parquet as pq
 
 from frostline import digests, files
 from frostline.errors import Refused, WrongUse
+from frostline.manifest.columns import Columns, R, in_columns, keeping, kept, schema_of, without_pandas
+
+__all__ = [
+    "SPLITS",
+    "Columns",
+    "Counts",
+    "Rejected",
+    "Require",
+    "Row",
+    "alteration",
+    "bucket_name",
+    "identity",
+    "in_columns",
+    "keeping",
+    "kept",
+    "read",
+    "read_columns",
+    "read_rejected",
+    "summarise",
+    "without_file",
+    "without_pandas",
+    "write",
+    "write_columns",
+]
 
 ITEMS, REJECTED, SUMMARY = "items.parquet", "rejected.parquet", "manifest.json"
-AT_ONCE = 8192  # rows in memory while a table is written
 SPLITS = ("train", "validation", "test")
 REMEDY = "make it again with `dvc repro`"
 
@@ -86,23 +105,6 @@ class Rejected:
     size: int = 0
 
 
-def _required(of: pa.DataType) -> pa.Field:
-    return pa.field("element", of, nullable=False)
-
-
-_TYPES: dict[Any, pa.DataType] = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-    bytes: pa.binary(),
-    tuple[int, int]: pa.list_(_required(pa.int64()), 2),
-    tuple[int, int, int, int]: pa.list_(_required(pa.int64()), 4),
-    tuple[int, ...]: pa.list_(_required(pa.int64())),
-    tuple[float, ...]: pa.list_(_required(pa.float64())),
-    tuple[str, ...]: pa.list_(_required(pa.string())),
-}
-R = TypeVar("R")
 Require = Callable[[dict[str, Any]], None]
 
 
@@ -183,7 +185,7 @@ def write(
 
 def write_columns(
     folder: str | Path,
-    rows: Iterable["Columns[Row]"],
+    rows: Iterable[Columns[Row]],
     rejected: Sequence[Rejected],
     require: Require = lambda _: None,
 ) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def read(folder: str | Path) -> list[Row]:
     return _read_table(Path(folder), Row, ITEMS)
 
 
-def read_columns(folder: str | Path) -> "Columns[Row]":
+def read_columns(folder: str | Path) -> Columns[Row]:
     """The rows of a manifest in columns; raises Refused if a table is not the one that was written."""
     return _read_columns(Path(folder), Row, ITEMS)
 
@@ -222,49 +224,53 @@ def summarise(rows: Iterable[Row], rejected: Sequence[Rejected]) -> dict[str, An
 
 
 class Counts:
-    """Counts rows as they pass, by split and by bucket (named ``5x32x32``), and refuses an id that comes twice."""
+    """Counts rows as they pass, by split and by bucket (named ``5x32x32``)."""
 
     def __init__(self) -> None:
         self._buckets: dict[tuple[int, int, int], dict[str, int]] = {}
-        self._ids: dict[bytes, str] = {}  # locators by id
+        self._ids: list[np.ndarray] = [np.zeros(0, "S")]
+        self._locators: list[str] = []
         self._items: set[str] = set()
 
-    def over(self, rows: Iterable["Columns[Row]"]) -> Iterator["Columns[Row]"]:
+    def over(self, rows: Iterable[Columns[Row]]) -> Iterator[Columns[Row]]:
         """The rows, counted."""
         for part in rows:
             self._add(part)
             yield part
 
     def summary(self, rejected: Sequence[Rejected]) -> dict[str, Any]:
-        """``media`` gave rows, ``left_out`` gave none; the reasons count all that went."""
-        media = set(self._ids.values())
+        """``media`` gave rows, ``left_out`` gave none; the reasons count all that went.
+
+        Raises WrongUse where an id came twice.
+        """
+        self._require_distinct()
+        media = set(self._locators)
         return {
             "items": len(self._items),
             "media": len(media),
             "left_out": len({entry.locator for entry in rejected} - media),
-            "rows": len(self._ids),
+            "rows": len(self._locators),
             "splits": {split: sum(counts[split] for counts in self._buckets.values()) for split in SPLITS},
             "buckets": {bucket_name(bucket): counts for bucket, counts in self._buckets.items()},
             "rejected": dict(collections.Counter(entry.reason for entry in rejected)),
         }
 
-    def _add(self, rows: "Columns[Row]") -> None:
-        ids, locators = rows.values("id"), rows.values("locator")
-        new = dict(zip(map(str.encode, ids), locators, strict=True))
-        if len(new) < len(ids) or not self._ids.keys().isdisjoint(new):
-            self._refuse(ids, locators)
-        self._ids |= new
+    def _add(self, rows: Columns[Row]) -> None:
+        self._ids.append(np.array(rows.values("id"), "S"))
+        self._locators += rows.values("locator")
         self._items.update(rows.values("item"))
         keys = zip(*map(rows.values, ("frames", "height", "width", "split")), strict=True)
         for (*bucket, split), count in collections.Counter(keys).items():
             counts = self._buckets.setdefault(tuple(bucket), dict.fromkeys(SPLITS, 0))
             counts[split] += count
 
-    def _refuse(self, ids: Sequence[str], locators: Sequence[str]) -> None:
-        for name, locator in zip(map(str.encode, ids), locators, strict=True):
-            if name in self._ids:
-                raise WrongUse(f"a row occurs more than once, at {self._ids[name]}, {locator}; name each item once")
-            self._ids[name] = locator
+    def _require_distinct(self) -> None:
+        ids = np.concatenate(self._ids)
+        order = np.argsort(ids, kind="stable")
+        pairs = np.stack([order[:-1], order[1:]])[:, ids[order[1:]] == ids[order[:-1]]]
+        if pairs.size:
+            first, second = (self._locators[place] for place in pairs[:, pairs[1].argmin()].tolist())
+            raise WrongUse(f"a row occurs more than once, at {first}, {second}; name each item once")
 
 
 def bucket_name(bucket: tuple[int, int, int]) -> str:
@@ -272,87 +278,10 @@ def bucket_name(bucket: tuple[int, int, int]) -> str:
     return "x".join(map(str, bucket)) if bucket[0] else "prompts"
 
 
-# ------------------------------------------------------------------------------------------------------------ columns
-
-
-class Columns(Generic[R]):
-    """Many records of one class in columns, each as long as there are records: Row, Rejected and the like."""
-
-    def __init__(self, kind: type[R], table: pa.Table) -> None:
-        self._kind, self.table = kind, table
-
-    @classmethod
-    def of(cls, kind: type[R], records: Sequence[R]) -> "Columns[R]":
-        """Records in their order."""
-        schema = _schema(kind)
-        values = operator.attrgetter(*schema.names)
-        columns = zip(*map(values, records), strict=True) if records else ([] for _ in schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-        return cls(kind, pa.Table.from_arrays(arrays, schema=schema))
-
-    def __len__(self) -> int:
-        return self.table.num_rows
-
-    def values(self, name: str) -> list[Any]:
-        """A column of texts, bytes or numbers."""
-        return self.table.column(name).to_pylist()
-
-    def records(self, places: Sequence[int] | None = None) -> list[R]:
-        """All records, or those at some places."""
-        chosen = self.table if places is None else self.table.take(places)
-        return [self._kind(**{name: _value(value) for name, value in each.items()}) for each in chosen.to_pylist()]
-
-    def where(self, kept: Sequence[bool]) -> "Columns[R]":
-        """Those for which it is true."""
-        return self if all(kept) else Columns(self._kind, self.table.filter(pa.array(kept, pa.bool_())))
-
-    def with_others(self, others: "Columns[R]") -> "Columns[R]":
-        """The others after these."""
-        return Columns(self._kind, pa.concat_tables([self.table, others.table]))
-
-    def sorted_by(self, name: str) -> "Columns[R]":
-        """In the order of a column; those of one value stay in theirs."""
-        return Columns(self._kind, self.table.sort_by(name))
-
-    def parts(self) -> Iterator["Columns[R]"]:
-        """The same, AT_ONCE a part."""
-        whole = self.table.combine_chunks()
-        return (Columns(self._kind, whole.slice(start, AT_ONCE)) for start in range(0, len(self), AT_ONCE))
-
-
-def in_columns(kind: type[R], records: Iterable[R]) -> Iterator[Columns[R]]:
-    """A stream of records in columns, AT_ONCE a part."""
-    left = iter(records)
-    while part := list(itertools.islice(left, AT_ONCE)):
-        yield Columns.of(kind, part)
-
-
 def _write_table(path: Path, kind: type[R], parts: Iterable[Columns[R]]) -> None:
-    with pq.ParquetWriter(path, _schema(kind), compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema_of(kind), compression="zstd") as writer:
         for part in parts:
             writer.write_table(part.table)
-
-
-@contextlib.contextmanager
-def keeping(path: Path, kind: type[R]) -> Iterator[Callable[[Columns[R]], None]]:
-    """Gives what writes a part of a table in Arrow's own format: larger than the manifest's, and quicker to read."""
-    quick = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.ipc.new_file(path, _schema(kind), options=quick) as writer:
-        yield lambda part: writer.write_table(part.table)
-
-
-def kept(path: Path, kind: type[R]) -> Columns[R]:
-    """A table that ``keeping`` wrote."""
-    with pa.ipc.open_file(path) as reader:
-        return Columns(kind, reader.read_all())
-
-
-def _schema(kind: type[Any]) -> pa.Schema:
-    return pa.schema([pa.field(field.name, _TYPES[field.type], nullable=False) for field in dataclasses.fields(kind)])
-
-
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _read_table(folder: Path, kind: type[R], name: str) -> list[R]:
