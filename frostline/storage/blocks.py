@@ -49,7 +49,7 @@ class Blocks:
             raise WrongUse(f"{folder}: blocks of objects cannot be kept there ({error.strerror})") from None
         self.folder, self.bound = folder, bound
         self._room = 0  # bytes that may be written before the folder is looked through again
-        self._writing = 0  # bytes that are on their way to the disk
+        self._writing: set[tuple[int, Path]] = set()  # blocks on their way to the disk, by process: see ``block``
         self._coming: dict[tuple[int, Path], asyncio.Task[memoryview]] = {}
 
     def __reduce__(self) -> tuple[type["Blocks"], tuple[Path, int]]:
@@ -76,11 +76,11 @@ class Blocks:
         data = memoryview(bytearray(piece.length))
         await remote.get(entry, piece.start, data)
         self._make_room(piece.length)
-        self._writing += piece.length
+        self._writing.add((os.getpid(), path))
         try:
             await asyncio.to_thread(self._keep, path, data)
         finally:
-            self._writing -= piece.length
+            self._writing.discard((os.getpid(), path))
         return data
 
     def _keep(self, path: Path, data: memoryview) -> None:
@@ -107,7 +107,8 @@ class Blocks:
             return
         spare = self.bound // 64
         found = sorted(self._files())
-        held = self._writing + size + sum(length for _, length, _ in found)
+        coming = size + SIZE * sum(process == os.getpid() for process, _ in self._writing)
+        held = coming + sum(length for _, length, _ in found)
         for _, length, path in found:
             if held + spare <= self.bound:
                 break

@@ -68,7 +68,7 @@ def bucket_and_key(path: str) -> tuple[str, str]:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Do it in this process's loop and wait for it; what ends the waiting ends the work too, and its clearing up."""
-    ended = threading.Event()
+    loop, ended = _loop(work), threading.Event()
 
     async def tracked() -> T:
         try:
@@ -76,11 +76,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         finally:
             ended.set()
 
-    try:
-        future = asyncio.run_coroutine_threadsafe(tracked(), _store().loop)
-    except FrostlineError:
-        work.close()
-        raise
+    future = asyncio.run_coroutine_threadsafe(tracked(), loop)
     try:
         return future.result()
     except BaseException:
@@ -91,9 +87,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def start(work: Coroutine[Any, Any, None]) -> None:
     """Do it in this process's loop and do not wait for it; it answers for its own errors."""
-    future = asyncio.run_coroutine_threadsafe(work, _store().loop)
+    future = asyncio.run_coroutine_threadsafe(work, _loop(work))
     _started.add(future)
     future.add_done_callback(_started.discard)
+
+
+def _loop(work: Coroutine[Any, Any, Any]) -> asyncio.AbstractEventLoop:
+    """Where it is done; raises WrongUse without s3fs, and then it is not."""
+    try:
+        return _store().loop
+    except WrongUse:
+        work.close()
+        raise
 
 
 _started: set[Future[None]] = set()  # the loop itself does not hold what it is asked to do

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -184,3 +185,9 @@ def test_a_server_that_lost_its_disk_is_unreachable_until_it_has_it_again(own: S
         own.kill()
         own.start()  # it remembers errors for a minute
     assert blob.read(blob.size) == DATA
+
+
+def test_without_s3fs_the_remedy_is_named(s3: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(errors.WrongUse, match=r"s3fs is not installed: pip install 'frostline\[pipeline\]'"):
+        storage.blob("s3://bucket", "a")
