@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import export, importing, preset, sample
+from frostline.cli import cache, export, importing, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -55,4 +55,5 @@ app.callback()(_options)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)
 app.command("preset")(preset.preset)
+app.add_typer(cache.app, name="cache")
 app.command("import-dataset")(importing.import_dataset)

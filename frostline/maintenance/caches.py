@@ -1,0 +1,62 @@
+"""A source's cache as its manifest lists it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from frostline import files, records
+from frostline.contract import LatentSpace
+from frostline.records import Record
+from frostline.store.layout import MANIFEST
+
+
+class ListedPart(Record):
+    """What a manifest says of a part."""
+
+    name: str
+    rows: int
+    bytes: int
+    digest: str
+
+
+class Listing(Record):
+    """What a manifest says."""
+
+    latent_space: LatentSpace
+    parts: tuple[ListedPart, ...]
+    rows: dict[str, int]  # by bucket and split
+    prompts: dict[str, str]  # text ids of the preview prompts
+    frozen_parameters: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """A folder of parts, and what its manifest says of them."""
+
+    source: str
+    folder: Path
+    listing: Listing
+
+    @property
+    def space(self) -> LatentSpace:
+        """Of all its parts."""
+        return self.listing.latent_space
+
+    @property
+    def rows(self) -> int:
+        """Of all buckets and splits, prompts among them."""
+        return sum(self.listing.rows.values())
+
+    def path(self, part: ListedPart) -> Path:
+        """Where a part lies, or should."""
+        return self.folder / part.name
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the parts of a kind, in their order."""
+        return [part.name for part in self.listing.parts if part.name.startswith(f"{kind}/")]
+
+
+def read(source: str, folder: Path) -> Cache:
+    """A source's cache; raises WrongUse if its manifest is not there, damaged, or lacks something."""
+    path = folder / MANIFEST
+    listing = records.parse(Listing, files.read_json(path), origin=str(path))
+    return Cache(source=source, folder=folder, listing=listing)
