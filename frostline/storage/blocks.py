@@ -7,7 +7,7 @@ torn by a crash: it is fetched again. What was used longest ago goes when the bo
 
 Why not a library: fsspec's blockcache knows no bound and keeps its list of blocks in one process, its filecache keeps
 whole objects only; diskcache has a bound and knows processes, but hands out a truncated value without a word and asks
-SQLite for every read (250 microseconds where a block takes 10).
+SQLite for every read (246 microseconds; a row of 128 KiB from a block takes 17).
 """
 
 import asyncio
