@@ -1,6 +1,7 @@
 """All caches of a project as one set of rows: the index that ties them together, and reading across them."""
 
 import bisect
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,26 @@ from frostline import contract as contracts
 from frostline import digests, files, latents, records
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
-from frostline.store.layout import MANIFEST
+from frostline.manifest import SPLITS
+from frostline.store.layout import DTYPES, MANIFEST, TEXT_DTYPE, Prompt
+from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
 
+ALIGNED = 64  # bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
 NULL = 0  # the number of the null prompt among the texts of every source
 REMEDY = "all sources of one training are cached with the same base: set `base` in params.yaml and run `dvc repro`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Rows of one bucket as they are stored: small, and cheap to hand from process to process."""
+
+    rows: tuple[int, ...]
+    dropped: tuple[bool, ...]
+    lengths: tuple[int, ...]  # tokens of each text
+    data: Tensor  # uint8 (n,): the tokens of all texts one after another, then the latents likewise
+    tensors: Tensors  # what a latent is
+    waited: int  # rows for which the disk had to be waited for, as far as can be told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +97,8 @@ class Dataset:
             _open(Path(folder) / name, facts["sources"][name], self.space) for name in sorted(facts["sources"])
         ]
         self._first = np.cumsum([0, *map(len, self.sources)]).tolist()
-        self._prompt_places = [(source, n) for source in self.sources for n in range(len(source.prompt_items))]
-        self.prompt_items = [prompt for source in self.sources for prompt in source.prompt_items]
+        self._token = self.space.text_dim * DTYPES[TEXT_DTYPE].itemsize  # bytes
+        self._first_prompt = np.cumsum([0, *(len(source.prompt_splits) for source in self.sources)]).tolist()
 
     def __len__(self) -> int:
         return self._first[-1]
@@ -112,36 +128,76 @@ class Dataset:
 
     def ids(self, column: Literal["id", "latent_id"]) -> list[str]:
         """The ids of all rows, read from the parts: those of the manifest, or those of their latents."""
-        return [fact[column] for source in self.sources for fact in source.facts(column)]
+        return [name for source in self.sources for name in source.column(column)]
 
     def batch(
         self, rows: Sequence[int], dropped: Sequence[bool] | None = None, captions: Sequence[int] | None = None
     ) -> Batch:
-        """Read rows of one bucket, each with its first caption or with the one of ``captions``, counted from 0.
+        """Rows of one bucket, each with its first caption or with the one of ``captions``, counted from 0.
 
         Captions of dropped rows are replaced by the null prompt's embedding.
         """
+        return self.finish(self.read(rows, dropped, captions))
+
+    def read(
+        self, rows: Sequence[int], dropped: Sequence[bool] | None = None, captions: Sequence[int] | None = None
+    ) -> Stored:
+        """The bytes of a batch: all that has to do with files."""
         drop = list(dropped) if dropped is not None else [False] * len(rows)
         chosen = list(captions) if captions is not None else [0] * len(rows)
+        places = [self._place(row) for row in rows]
         texts = [
             (source, NULL if gone else source.text_number(number, caption))
-            for (source, number), gone, caption in zip(map(self._place, rows), drop, chosen, strict=True)
+            for (source, number), gone, caption in zip(places, drop, chosen, strict=True)
         ]
-        return Batch(
+        tensors, lengths = places[0][0].tensors(places[0][1]), _lengths(texts)
+        data = torch.from_numpy(np.empty(sum(lengths) * self._token + len(rows) * tensors.width, np.uint8))
+        tokens, found = self._cut(data, lengths)
+        waited = _read_texts(tokens.numpy(), texts, lengths)
+        for latent, (source, number) in zip(found.numpy(), places, strict=True):
+            waited += source.read_into(latent[None], number)
+        return Stored(
             rows=tuple(map(int, rows)),
-            clean=latents.normalise(self.raw(rows), self.space),
-            text=self._texts(texts),
-            dropped=torch.tensor(drop),
+            dropped=tuple(drop),
+            lengths=lengths,
+            data=data,
+            tensors=tensors,
+            waited=waited,
         )
 
+    def finish(self, stored: Stored) -> Batch:
+        """What a network sees of the bytes of a batch: latents normalised, texts padded."""
+        tokens, raw = self._cut(stored.data, stored.lengths)
+        shaped = raw.view(stored.tensors.dtype).view(len(raw), *stored.tensors.shape)
+        return Batch(
+            rows=stored.rows,
+            clean=torch.cat([latents.normalise(row.float(), self.space) for row in shaped.split(1)]),
+            text=self._padded(tokens, stored.lengths),
+            dropped=torch.tensor(stored.dropped),
+        )
+
+    def _cut(self, data: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The data of Stored as tokens (n, bytes of one) and latents (B, bytes of one)."""
+        end = sum(lengths) * self._token
+        return data[:end].view(-1, self._token), data[end:].view(len(lengths), -1)
+
     def expect(self, rows: Sequence[int], captions: Sequence[int]) -> None:
-        """Say that rows will be read soon, each with one of its captions, so that the disk can begin."""
+        """Say that rows will be read soon, each with one of its captions, so that the disk can begin.
+
+        That costs about a sixth of reading them from the page cache, so it is worth saying where they are not there.
+        """
         for (source, number), caption in zip(map(self._place, rows), captions, strict=True):
             source.expect(number, caption)
 
+    @functools.cached_property
+    def prompt_items(self) -> list[Prompt]:
+        """The prompts without media of all sources, read from the parts when first asked for."""
+        return [prompt for source in self.sources for prompt in source.prompt_items]
+
     def prompt_rows(self, split: str) -> list[int]:
         """Numbers of the prompts without media of one split, in ``prompt_items``; raises WrongUse if there are none."""
-        found = [row for row, prompt in enumerate(self.prompt_items) if prompt.split == split]
+        splits = np.concatenate([source.prompt_splits for source in self.sources])
+        found = np.flatnonzero(splits == SPLITS.index(split)).tolist()
         if not found:
             raise WrongUse(
                 f"split {split}: no source has prompts without media; add one of kind 'prompts' to `sources`"
@@ -150,7 +206,7 @@ class Dataset:
 
     def prompt_texts(self, rows: Sequence[int]) -> Tensor:
         """Embeddings (B, L, D) of prompts without media."""
-        places = [self._prompt_places[row] for row in rows]
+        places = [_place(row, self.sources, self._first_prompt) for row in rows]
         return self._texts([(source, source.prompt_number(number)) for source, number in places])
 
     def raw(self, rows: Sequence[int]) -> Tensor:
@@ -172,16 +228,48 @@ class Dataset:
         return {prompt: self._texts([(source, number)]) for prompt, number in source.previews.items()}
 
     def _place(self, row: int) -> tuple[Latents, int]:
-        source = bisect.bisect_right(self._first, row) - 1
-        return self.sources[source], int(row) - self._first[source]
+        return _place(row, self.sources, self._first)
 
     def _texts(self, wanted: Sequence[tuple[Latents, int]]) -> Tensor:
         """Texts (B, L, D), zeros after each true length."""
-        padded = torch.zeros(len(wanted), self.space.text_length, self.space.text_dim)
-        data = padded.view(torch.uint8).numpy()
-        for number, (source, text) in enumerate(wanted):
-            source.texts.read_into(data[number], text)
+        lengths = _lengths(wanted)
+        tokens = np.empty((sum(lengths), self._token), np.uint8)
+        _read_texts(tokens, wanted, lengths)
+        return self._padded(torch.from_numpy(tokens), lengths)
+
+    def _padded(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Tokens uint8 (n, bytes of one) of texts one after another -> (B, L, D)."""
+        padded = _zeros((len(lengths), self.space.text_length, self.space.text_dim))
+        for row, text in zip(padded, tokens.view(torch.float32).split(list(lengths)), strict=True):
+            row[: len(text)] = text
         return padded
+
+
+def _place(number: int, sources: Sequence[Latents], first: Sequence[int]) -> tuple[Latents, int]:
+    """The source that one of the things numbered through belongs to, and its number there."""
+    source = bisect.bisect_right(first, number) - 1
+    return sources[source], int(number) - first[source]
+
+
+def _lengths(texts: Sequence[tuple[Latents, int]]) -> tuple[int, ...]:
+    return tuple(int(source.texts.lengths[number]) for source, number in texts)
+
+
+def _read_texts(tokens: np.ndarray, texts: Sequence[tuple[Latents, int]], lengths: Sequence[int]) -> int:
+    """Fill uint8 (n, bytes of a token) with texts one after another; gives how many the disk was waited for."""
+    waited = end = 0
+    for (source, number), length in zip(texts, lengths, strict=True):
+        end += length
+        waited += source.texts.read_into(tokens[end - length : end], number)
+    return waited
+
+
+def _zeros(shape: Sequence[int]) -> Tensor:
+    """Zeros as the system gives memory, where torch would write them: padding that nobody touches costs nothing."""
+    size = int(np.prod(shape)) * torch.float32.itemsize
+    memory = np.zeros(size + ALIGNED, np.uint8)
+    start = -memory.ctypes.data % ALIGNED
+    return torch.from_numpy(memory[start : start + size]).view(torch.float32).view(*shape)
 
 
 def _open(folder: Path, facts: Mapping[str, Any], space: LatentSpace) -> Latents:

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from frostline.store import payloads
 from frostline.store.payloads import Payload
+
+SAMPLED = 64  # of so many reads, one is compared with its digest
 
 
 class Parts:
     """Payloads in their order."""
 
-    def __init__(self, payloads: Sequence[Payload]) -> None:
-        self.payloads = list(payloads)
-        self.first: list[int] = np.cumsum([0, *(payload.rows for payload in payloads)]).tolist()
+    def __init__(self, found: Sequence[Payload]) -> None:
+        self.payloads = list(found)
+        self.first: list[int] = np.cumsum([0, *(payload.rows for payload in found)]).tolist()
+        self._reads = 0
 
     def __len__(self) -> int:
         return self.first[-1]
@@ -23,10 +27,17 @@ class Parts:
         part = bisect.bisect_right(self.first, row) - 1
         return part, row - self.first[part]
 
-    def read_into(self, data: np.ndarray, row: int) -> None:
-        """Fill uint8 (n, width) with rows of one part."""
+    def read_into(self, data: np.ndarray, row: int, digest: np.ndarray) -> bool:
+        """Fill uint8 (n, width) with rows of one part, which have one digest; gives True if the disk was waited for.
+
+        Raises Refused if they are among those compared with their digest and differ.
+        """
         part, start = self.place(row)
-        self.payloads[part].read_into(data, start)
+        waited = self.payloads[part].read_into(data, start)
+        self._reads += 1
+        if self._reads % SAMPLED == 0:
+            payloads.require(self.payloads[part], start, data, digest)
+        return waited
 
     def expect(self, row: int, count: int = 1) -> None:
         """Say that rows of one part will be read soon."""

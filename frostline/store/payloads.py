@@ -1,10 +1,13 @@
 """Where the tensor rows of a part lie in its file, and reading them from there.
 
 A chunk that is one plain uncompressed page has its rows at its end: row i of n lies ``(n - i) * width`` bytes before
-the end of the chunk. That is checked when a part is opened, one row of every row group against its own digest included.
-A part of another layout (written again by another tool) is read through pyarrow, correctly and slowly.
+the end of the chunk. That is checked when a part is opened, the first row of every row group against its digest
+included: were there a second page, its header would lie between that row and the end. A part of another layout (written
+again by another tool) is read through pyarrow, correctly and slowly.
 """
 
+import bisect
+import errno
 import functools
 import json
 import os
@@ -12,7 +15,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +27,12 @@ from frostline import contract as contracts
 from frostline import digests, records
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
+from frostline.store import keys
 from frostline.store.layout import DTYPES, LATENT, REMEDY
 from frostline.store.writing import TENSOR
 
-PAGE_HEADER = 256  # bytes at most; it has 20 to 100, and a second page would need another
+PAGE_HEADER = 256  # bytes at most; it has 20 to 100
+DECODED = 4  # row groups that are kept of parts of another layout, of all files together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,15 @@ class Tensors:
         return torch.from_numpy(data).view(self.dtype).view(len(data), *self.shape)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """The stretches of rows that have a digest: single latents, and texts of several tokens."""
+
+    path: Path  # where the digests stand
+    first: np.ndarray  # the first row of each, and the row count at the end; int64 (n + 1,)
+    digests: np.ndarray  # as store.keys has them, (n, 2)
+
+
 class Payload(Protocol):
     """The tensor rows of one part."""
 
@@ -54,8 +68,11 @@ class Payload(Protocol):
     tensors: Tensors
     rows: int
 
-    def read_into(self, data: np.ndarray, start: int) -> None:
-        """Fill uint8 (n, width) with the rows from ``start`` on; raises Refused if the file ends before."""
+    def read_into(self, data: np.ndarray, start: int) -> bool:
+        """Fill uint8 (n, width) with the rows from ``start`` on; raises Refused if the file ends before.
+
+        Gives True if the disk had to be waited for, as far as can be told.
+        """
         ...
 
     def expect(self, start: int, count: int) -> None:
@@ -76,29 +93,53 @@ class Direct:
     def __init__(self, path: Path, tensors: Tensors, first: np.ndarray, offsets: np.ndarray) -> None:
         """``first`` is the first row of each row group, and the row count at the end; ``offsets`` their first bytes."""
         self.path, self.tensors, self.rows = path, tensors, int(first[-1])
-        self._first, self._offsets = first.tolist(), offsets.tolist()
+        self._width, self._first, self._offsets = tensors.width, first.tolist(), offsets.tolist()
         self._file = os.open(path, os.O_RDONLY)
+        self._flags = os.RWF_NOWAIT  # first what the page cache holds
         weakref.finalize(self, os.close, self._file)
 
-    def read_into(self, data: np.ndarray, start: int) -> None:
+    def read_into(self, data: np.ndarray, start: int) -> bool:
         """See Payload."""
-        view, width, done = data.data.cast("B"), self.tensors.width, 0
+        view, width, done, waited = data.data.cast("B"), self._width, 0, False
         while done < len(data):
             place, here = self._place(start + done, len(data) - done)
-            wanted = view[done * width : (done + here) * width]
-            if (got := os.preadv(self._file, [wanted], place)) != len(wanted):
-                raise Refused(f"{self.path}: ends {len(wanted) - got} bytes too early; {REMEDY}")
+            waited |= self._fill(view[done * width : (done + here) * width], place)
             done += here
+        return waited
+
+    def _fill(self, wanted: memoryview, place: int) -> bool:
+        """Read bytes from a place on; gives True if they were not all in the page cache, or that cannot be told."""
+        got = self._cached(wanted, place)
+        if got == len(wanted) and self._flags:
+            return False
+        while got < len(wanted):
+            here = os.preadv(self._file, [wanted[got:]], place + got)
+            if not here:
+                raise Refused(f"{self.path}: ends {len(wanted) - got} bytes too early; {REMEDY}")
+            got += here
+        return True
+
+    def _cached(self, wanted: memoryview, place: int) -> int:
+        """Read what the page cache holds, or whatever there is on a file system that cannot tell."""
+        try:
+            return os.preadv(self._file, [wanted], place, self._flags)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            self._flags = 0
+            return 0
 
     def expect(self, start: int, count: int) -> None:
         """See Payload."""
         place, here = self._place(start, count)
-        os.posix_fadvise(self._file, place, here * self.tensors.width, os.POSIX_FADV_WILLNEED)
+        os.posix_fadvise(self._file, place, here * self._width, os.POSIX_FADV_WILLNEED)
 
     def _place(self, row: int, count: int) -> tuple[int, int]:
         """The byte at which a row lies, and how many of ``count`` rows from there on lie in one piece."""
-        group = 0 if len(self._offsets) == 1 else int(np.searchsorted(self._first, row, side="right")) - 1
-        place = self._offsets[group] + (row - self._first[group]) * self.tensors.width
+        group = bisect.bisect_right(self._first, row) - 1
+        place = self._offsets[group] + (row - self._first[group]) * self._width
         return place, min(count, self._first[group + 1] - row)
 
 
@@ -107,38 +148,74 @@ class Slow:
 
     def __init__(self, path: Path, column: str, tensors: Tensors, first: np.ndarray) -> None:
         self.path, self.tensors, self.rows = path, tensors, int(first[-1])
-        self._column, self._first = column, first
-        self._group = functools.lru_cache(maxsize=1)(self._read_group)
+        self._column, self._first = column, first.tolist()
 
-    def read_into(self, data: np.ndarray, start: int) -> None:
+    def read_into(self, data: np.ndarray, start: int) -> bool:
         """See Payload."""
-        for number in range(len(data)):
-            group = int(np.searchsorted(self._first, start + number, side="right")) - 1
-            data[number] = self._group(group)[start + number - int(self._first[group])]
+        for number, row in enumerate(range(start, start + len(data))):
+            group = bisect.bisect_right(self._first, row) - 1
+            data[number] = self._rows_of(group)[row - self._first[group]]
+        return False
 
     def expect(self, start: int, count: int) -> None:
         """Nothing can be said to pyarrow."""
 
-    def _read_group(self, group: int) -> np.ndarray:
-        chunk = pq.ParquetFile(self.path).read_row_group(group, columns=[self._column])[self._column]
-        values = b"".join(chunk.to_pylist())
-        return np.frombuffer(values, np.uint8).reshape(-1, self.tensors.width)
+    @functools.lru_cache(maxsize=DECODED)  # noqa: B019 - of all parts together: each keeps few of them alive
+    def _rows_of(self, group: int) -> np.ndarray:
+        """Rows of a row group, uint8 (n, width)."""
+        file = pq.ParquetFile(self.path)
+        chunk = file.read_row_group(group, columns=[self._column], use_threads=False)[self._column]
+        return np.frombuffer(b"".join(chunk.to_pylist()), np.uint8).reshape(-1, self.tensors.width)
 
 
-def open_payload(path: Path, column: str, space: LatentSpace | None) -> Payload:
+def open_payload(path: Path, column: str, space: LatentSpace | None, runs: Runs | None = None) -> Payload:
     """Find the rows of a tensor column; of any latent space if ``space`` is None.
 
+    Rows are compared with the digests of ``runs``; those of latents stand beside them and need not be given.
     Raises Refused if the part is no part of a cache, is of another latent space, or a row is not what its digest says.
     """
     file = _opened(path)
     require_space(path, file, space)
     tensors = _tensors(path, file)
+    if runs is None and column == LATENT:
+        runs = runs_of_latents(path, columns(path, ["latent_digest"], space))
     first = np.cumsum([0, *(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))])
+    if runs is not None and runs.first[-1] != first[-1]:
+        raise Refused(f"{path}: has {first[-1]} rows, and {runs.path} has digests of {runs.first[-1]}; {REMEDY}")
     offsets = _offsets(file, column, tensors.width)
-    found = Slow(path, column, tensors, first) if offsets is None else Direct(path, tensors, first, offsets)
-    if column == LATENT:
-        _check_one_of_each_group(file, found, first)
-    return found
+    if offsets is not None:
+        direct = Direct(path, tensors, first, offsets)
+        if runs is None or _wrong(direct, runs, first) is None:
+            return direct
+    slow = Slow(path, column, tensors, first)
+    if runs is not None and (row := _wrong(slow, runs, first)) is not None:
+        raise Refused(_differs(slow, row))
+    return slow
+
+
+def runs_of_latents(path: Path, facts: pa.Table) -> Runs:
+    """Each latent by itself, from the column latent_digest of a part."""
+    return Runs(path=path, first=np.arange(len(facts) + 1), digests=keys.of(facts["latent_digest"]))
+
+
+def require(payload: Payload, start: int, data: np.ndarray, digest: np.ndarray) -> None:
+    """Raise Refused unless the rows from ``start`` on, uint8 (n, width), are what their digest (2,) says."""
+    if not np.array_equal(keys.of_bytes(data.data), digest):
+        raise Refused(_differs(payload, start))
+
+
+def _differs(payload: Payload, row: int) -> str:
+    return f"{payload.path}: row {row} is not what its digest says; {REMEDY}"
+
+
+def _wrong(payload: Payload, runs: Runs, first: np.ndarray) -> int | None:
+    """The first row of a run that is not what its digest says, of those runs in which row groups begin."""
+    begins = first[:-1][first[:-1] < first[-1]]  # a group may be empty
+    for run in np.unique(np.searchsorted(runs.first, begins, side="right") - 1).tolist():
+        start, end = map(int, runs.first[run : run + 2])
+        if not np.array_equal(keys.of_bytes(read(payload, start, end - start).data), runs.digests[run]):
+            return start
+    return None
 
 
 def require_space(path: Path, file: pq.ParquetFile, space: LatentSpace | None) -> None:
@@ -160,6 +237,11 @@ def columns(path: Path, names: Sequence[str], space: LatentSpace | None) -> pa.T
     return file.read(columns=list(names), use_threads=False)
 
 
+def numbers(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Numbers of a column without nulls; pyarrow's own way to numpy loads pandas: 70 MB, and half a second."""
+    return np.from_dlpack(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+
+
 def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
@@ -178,23 +260,21 @@ def _tensors(path: Path, file: pq.ParquetFile) -> Tensors:
 
 
 def _offsets(file: pq.ParquetFile, column: str, width: int) -> np.ndarray | None:
-    """First byte of the rows of each row group, or None unless each is one plain uncompressed page."""
-    index = file.schema_arrow.get_field_index(column)
+    """First byte of the rows of each row group, or None unless each is plain, uncompressed and no longer than a page.
+
+    Several small pages pass for one here.
+    """
+    leaves = [file.schema.column(number) for number in range(len(file.schema.names))]
+    index, leaf = next((number, leaf) for number, leaf in enumerate(leaves) if leaf.path == column)
+    if leaf.max_definition_level:  # nulls may be among the rows
+        return None
     found = []
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
         chunk = group.column(index)
         overhead = chunk.total_compressed_size - group.num_rows * width
-        plain = chunk.compression == "UNCOMPRESSED" and not chunk.has_dictionary_page
-        if not plain or not 0 < overhead < PAGE_HEADER:
+        plain = chunk.compression == "UNCOMPRESSED" and set(chunk.encodings) <= {"PLAIN", "RLE"}
+        if not plain or chunk.has_dictionary_page or not 0 < overhead < PAGE_HEADER:
             return None
         found.append(chunk.data_page_offset + overhead)
     return np.array(found, np.int64)
-
-
-def _check_one_of_each_group(file: pq.ParquetFile, payload: Payload, first: np.ndarray) -> None:
-    """Compare the last row of every row group with its digest: the places are right, whatever wrote the file."""
-    stored: Any = file.read(columns=["latent_digest"], use_threads=False)["latent_digest"]
-    for last in (first[1:] - 1).tolist():
-        if digests.of_bytes(read(payload, last).data) != stored[last].as_py():
-            raise Refused(f"{payload.path}: row {last} is not what its digest says; {REMEDY}")

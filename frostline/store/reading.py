@@ -1,6 +1,5 @@
 """One source's cache, opened: what is known of its rows in columns, their tensors read from where they lie."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +13,12 @@ from frostline import digests, files, records
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
 from frostline.manifest import SPLITS
-from frostline.store import payloads
+from frostline.store import keys, payloads
 from frostline.store.layout import ITEMS, LATENT, MANIFEST, PROMPTS, REMEDY, TEXT, Prompt, compute, schema
 from frostline.store.parts import Parts
 from frostline.store.texts import Texts
 
 DIGESTING = 4  # files at once
-SAMPLED = 64  # of so many latents read, one is compared with its digest
 
 
 class Latents:
@@ -35,15 +33,13 @@ class Latents:
         verify(folder, self.manifest["parts"])
         self.texts = Texts(folder, self._names(TEXT), self.space)
         self._items = self._names(ITEMS)
-        self._parts = Parts([payloads.open_payload(folder / name, LATENT, self.space) for name in self._items])
-        self._read_facts()
-        self.prompt_items = [Prompt(**row) for row in self._rows(PROMPTS, schema(Prompt).names)]
-        self._prompt_texts = self._numbers([prompt.text_id for prompt in self.prompt_items])
-        self._previews = dict(
-            zip(self.manifest["prompts"], self._numbers(self.manifest["prompts"].values()), strict=True)
-        )
+        self._read_items()
+        self._read_prompts()
+        previews = self.manifest["prompts"]
+        found = self.texts.numbers(keys.of_texts(previews.values()), folder / MANIFEST)
+        self._previews = dict(zip(previews, found.tolist(), strict=True))
         self.texts.forget_ids()
-        self._reads = 0
+        pa.default_memory_pool().release_unused()
 
     def _names(self, kind: str) -> list[str]:
         return [part["name"] for part in self.manifest["parts"] if part["name"].startswith(f"{kind}/")]
@@ -52,23 +48,41 @@ class Latents:
         tables = (payloads.columns(self.folder / name, columns, self.space) for name in self._names(kind))
         return [row for table in tables for row in table.to_pylist()]
 
-    def _numbers(self, ids: Iterable[str]) -> list[int]:
-        return self.texts.numbers(pa.array(list(ids), pa.string()), self.folder / MANIFEST).tolist()
-
-    def _read_facts(self) -> None:
-        """Keep of every row its split, texts and weights."""
-        splits, counts, texts, weights = [], [], [], []
+    def _read_items(self) -> None:
+        """Open the latents, and keep of every row its split, texts, weights and digest."""
+        parts, splits, counts, texts, weights, digests = [], [], [], [], [], []
         for name in self._items:
             path = self.folder / name
-            facts = payloads.columns(path, ["split", "text_ids", "weights"], self.space).combine_chunks()
-            splits.append(compute.index_in(facts["split"], pa.array(SPLITS)).to_numpy().astype(np.int8))
-            counts.append(compute.list_value_length(facts["text_ids"]).to_numpy())
-            texts.append(self.texts.numbers(compute.list_flatten(facts["text_ids"]), path).astype(np.int32))
-            weights.append(compute.list_flatten(facts["weights"]).to_numpy().astype(np.float64))
+            facts = payloads.columns(path, ["split", "text_ids", "weights", "latent_digest"], self.space)
+            runs = payloads.runs_of_latents(path, facts)
+            parts.append(payloads.open_payload(path, LATENT, self.space, runs))
+            digests.append(runs.digests)
+            splits.append(_splits(facts))
+            counts.append(payloads.numbers(compute.list_value_length(facts["text_ids"])))
+            texts.append(self.texts.numbers(keys.of(compute.list_flatten(facts["text_ids"])), path))
+            weights.append(payloads.numbers(compute.list_flatten(facts["weights"])))
+        self._parts = Parts(parts)
         self.splits = np.concatenate([np.zeros(0, np.int8), *splits])  # places in manifest.SPLITS
         self._captions = np.cumsum(np.concatenate([[0], *counts]), dtype=np.int64)
         self._text_numbers = np.concatenate([np.zeros(0, np.int32), *texts])
         self._weights = np.concatenate([np.zeros(0), *weights])
+        self._digests = np.concatenate([np.zeros((0, 2), np.uint64), *digests])
+
+    def _read_prompts(self) -> None:
+        """Keep of every prompt without media its split and text."""
+        splits, texts = [], []
+        for name in self._names(PROMPTS):
+            path = self.folder / name
+            facts = payloads.columns(path, ["split", "text_id"], self.space)
+            splits.append(_splits(facts))
+            texts.append(self.texts.numbers(keys.of(facts["text_id"]), path))
+        self.prompt_splits = np.concatenate([np.zeros(0, np.int8), *splits])  # places in manifest.SPLITS
+        self._prompt_texts = np.concatenate([np.zeros(0, np.int32), *texts])
+
+    @property
+    def prompt_items(self) -> list[Prompt]:
+        """All that is known of the prompts without media, read from the parts."""
+        return [Prompt(**row) for row in self._rows(PROMPTS, schema(Prompt).names)]
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -96,6 +110,11 @@ class Latents:
         """Of each caption of a row: how often a training chooses it, relative to the others."""
         return self._weights[self._captions[row] : self._captions[row + 1]]
 
+    def column(self, name: str) -> list[Any]:
+        """One column of all rows, read from the parts."""
+        found = (payloads.columns(self.folder / part, [name], self.space)[name] for part in self._items)
+        return [value for column in found for value in column.to_pylist()]
+
     def facts(self, *names: str) -> list[dict[str, Any]]:
         """Columns of all rows, as records of store.layout.Item name them, read from the parts."""
         return self._rows(ITEMS, names)
@@ -104,19 +123,12 @@ class Latents:
         """What the latent of a row is."""
         return self._parts.payloads[self._parts.place(row)[0]].tensors
 
-    def read_into(self, data: np.ndarray, row: int) -> None:
-        """Fill uint8 (1, width) with a raw latent; raises Refused if it is one of those compared and differs."""
-        part, place = self._parts.place(row)
-        self._parts.payloads[part].read_into(data, place)
-        self._reads += 1
-        if self._reads % SAMPLED == 0:
-            self.require_digest(row, data)
+    def read_into(self, data: np.ndarray, row: int) -> bool:
+        """Fill uint8 (1, width) with a raw latent; gives True if the disk had to be waited for.
 
-    def require_digest(self, row: int, data: np.ndarray) -> None:
-        """Raise Refused unless uint8 (1, width) is what the digest of a row says."""
-        part, place = self._parts.place(row)
-        if digests.of_bytes(data.data) != self._digests(part)[place].as_py():
-            raise Refused(f"{self.folder / self._items[part]}: row {place} is not what its digest says; {REMEDY}")
+        Raises Refused if it is one of those compared with their digests and differs.
+        """
+        return self._parts.read_into(data, row, self._digests[row])
 
     def expect(self, row: int, caption: int = 0) -> None:
         """Say that a row will be read soon, with one of its captions."""
@@ -138,16 +150,19 @@ class Latents:
 
     def prompt_number(self, number: int) -> int:
         """Which of the source's texts a prompt without media is."""
-        return self._prompt_texts[number]
+        return int(self._prompt_texts[number])
 
     @property
     def previews(self) -> dict[str, int]:
         """The preview prompts, and which of the source's texts they are."""
         return self._previews
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019 - as long as the source is open
-    def _digests(self, part: int) -> Any:
-        return payloads.columns(self.folder / self._items[part], ["latent_digest"], self.space)["latent_digest"]
+
+def _splits(facts: pa.Table) -> np.ndarray:
+    """Of each row the place of its split in manifest.SPLITS, int8 (n,)."""
+    splits = facts["split"].combine_chunks().dictionary_encode()
+    places = np.array([SPLITS.index(name) for name in splits.dictionary.to_pylist()], np.int8)
+    return places[payloads.numbers(splits.indices)]
 
 
 def verify(folder: Path, parts: Sequence[dict[str, Any]]) -> None:

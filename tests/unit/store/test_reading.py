@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from frostline import files
 from frostline.errors import Refused, WrongUse
-from frostline.store import layout, payloads, reading, writing
+from frostline.store import layout, parts, payloads, writing
 from frostline.store.layout import DTYPES, LATENT, MANIFEST
 from frostline.store.reading import Latents
 from tests import tiny
@@ -187,6 +189,88 @@ def test_a_part_that_another_tool_compressed_is_read_all_the_same(folder):
     assert torch.equal(Latents(folder).raw(rows), expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data_page_size": 200, "write_batch_size": 1},  # so few pages that their headers could be one long header
+        {"use_dictionary": ["split"], "column_encoding": {LATENT: "BYTE_STREAM_SPLIT"}},
+        {"use_dictionary": True},
+    ],
+)
+def test_a_part_that_only_looks_plain_is_read_all_the_same(folder, options):
+    rows = Latents(folder).rows(tiny.CLIPS, "train")
+    expected, table = Latents(folder).raw(rows), pq.read_table(folder / PART)
+    how = {"compression": "none", "use_dictionary": False, "write_statistics": False, **options}
+    pq.write_table(table, folder / PART, **how)
+    sealed_anew(folder)
+    assert isinstance(payloads.open_payload(folder / PART, LATENT, tiny.space()), payloads.Slow)
+    assert torch.equal(Latents(folder).raw(rows), expected)
+
+
+def test_a_part_whose_rows_may_be_null_is_read_all_the_same(folder):
+    rows = Latents(folder).rows(tiny.CLIPS, "train")
+    expected, table = Latents(folder).raw(rows), pq.read_table(folder / PART)
+    fields = [field.with_nullable(True) for field in table.schema]
+    optional = table.cast(pa.schema(fields, metadata=table.schema.metadata))
+    pq.write_table(optional, folder / PART, compression="none", use_dictionary=False)
+    sealed_anew(folder)
+    assert isinstance(payloads.open_payload(folder / PART, LATENT, tiny.space()), payloads.Slow)
+    assert torch.equal(Latents(folder).raw(rows), expected)
+
+
+def test_texts_in_several_row_groups_of_another_tool_are_read_all_the_same(folder):
+    part = folder / "text" / tiny.PART
+    pq.write_table(pq.read_table(part), part, compression="zstd", row_group_size=3)
+    sealed_anew(folder)
+    latents = Latents(folder)
+    for number, expected in enumerate(tiny.texts(tiny.space())):
+        assert torch.equal(text(latents, number), expected)
+
+
+def test_a_text_that_is_not_what_its_digest_says_is_refused_when_opened(folder):
+    part = folder / "text" / tiny.PART
+    data, bits = bytearray(part.read_bytes()), tiny.texts(tiny.space())[0].numpy().tobytes()
+    data[data.index(bits)] ^= 1
+    part.write_bytes(data)
+    sealed_anew(folder)
+    refused(folder, f"text/{tiny.PART}", "row 0 is not what its digest says")
+
+
+def test_a_text_longer_than_the_contract_s_is_refused(tmp_path):
+    tiny.cache(tmp_path / "cache", latent_space=tiny.space(text_length=3))
+    refused(tmp_path / "cache", "captions", "4 tokens", "contract's 3")
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """What the kernel answers to a read of what is in memory; None lets it answer itself."""
+    answers, read = {"error": None}, os.preadv
+
+    def preadv(file, buffers, place, flags=0):
+        if flags and answers["error"]:
+            raise OSError(answers["error"], "as the kernel says it")
+        return read(file, [buffers[0][:20]], place, flags)  # and a read may be short
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    return answers
+
+
+@pytest.mark.parametrize("error", [None, errno.EAGAIN, errno.EOPNOTSUPP])
+def test_rows_are_whole_however_the_kernel_answers(folder, kernel, error):
+    latents, data = Latents(folder), np.empty((1, 4 * 4 * 2 * 2), np.uint8)
+    kernel["error"] = error
+    for row, expected in enumerate(tiny.raw(0, tiny.IMAGES, 13, tiny.space())):
+        assert latents.read_into(data, row)
+        assert data.tobytes() == expected.numpy().tobytes()
+
+
+def test_what_is_in_memory_is_not_waited_for(folder):
+    latents = Latents(folder)
+    data = np.empty((1, 4 * 4 * 2 * 2), np.uint8)
+    latents.read_into(data, 0)
+    assert not latents.read_into(data, 0)
+
+
 def test_a_row_that_is_not_what_its_digest_says_is_refused_when_opened(folder):
     table = pq.read_table(folder / PART)
     wrong = pa.array(["0" * 32] * len(table), pa.string())
@@ -194,7 +278,7 @@ def test_a_row_that_is_not_what_its_digest_says_is_refused_when_opened(folder):
     swapped = table.set_column(number, table.schema.field("latent_digest"), wrong)
     pq.write_table(swapped, folder / PART, compression="none", use_dictionary=False)
     sealed_anew(folder)
-    refused(folder, PART, "row 6 is not what its digest says")
+    refused(folder, PART, "row 0 is not what its digest says")
 
 
 def test_rows_are_compared_with_their_digests_now_and_then_while_read(folder, monkeypatch):
@@ -207,9 +291,21 @@ def test_rows_are_compared_with_their_digests_now_and_then_while_read(folder, mo
         file.seek(place)
         file.write(bytes([bits[0] ^ 1]))
     latents.raw([first])
-    monkeypatch.setattr(reading, "SAMPLED", 1)
+    monkeypatch.setattr(parts, "SAMPLED", 1)
     with pytest.raises(Refused, match="row 0 is not what its digest says"):
         latents.raw([first])
+
+
+def test_texts_are_compared_with_their_digests_now_and_then_while_read(folder, monkeypatch):
+    latents, part = Latents(folder), folder / "text" / tiny.PART
+    bits = tiny.texts(tiny.space())[2].numpy().tobytes()
+    with part.open("r+b") as file:
+        file.seek(part.read_bytes().index(bits))
+        file.write(bytes([bits[0] ^ 1]))
+    text(latents, 2)
+    monkeypatch.setattr(parts, "SAMPLED", 1)
+    with pytest.raises(Refused, match=r"text/.*row 3 is not what its digest says"):
+        text(latents, 2)
 
 
 def test_captions_and_their_texts_belong_together(folder):
@@ -218,7 +314,7 @@ def test_captions_and_their_texts_belong_together(folder):
     table = pq.read_table(other / "captions" / tiny.PART)
     pq.write_table(table.slice(1), folder / "captions" / tiny.PART)
     sealed_anew(folder)
-    refused(folder, "captions", "9 tokens", "10")
+    refused(folder, "captions", "digests of 9", "10 rows")
 
 
 def test_a_folder_that_is_no_cache_is_wrong_use(tmp_path):
