@@ -42,7 +42,7 @@ FACTS = {
     CAPTIONS: ("text_id", "tokens"),
     TEXT: (),
 }
-UNREADABLE = (FrostlineError, OSError, ValueError, LookupError, MemoryError, pa.ArrowException)
+UNREADABLE = (FrostlineError, OSError, ValueError, LookupError, StopIteration, MemoryError, pa.ArrowException)
 """What opening or reading a parquet file of flipped bits was seen to raise"""
 
 

@@ -72,8 +72,10 @@ class Repair:
                 self._pool.keep(part.name)
                 self._damaged.discard(pooled)
                 kept += 1
-        if cache.source not in publishing.published(self._pool):
+        record = self._pool.folder / publishing.SOURCES / f"{cache.source}.json"
+        if not self._whole(record):
             publishing.record(cache.source, [part.name for part in cache.listing.parts], self._pool)
+            self._damaged.discard(record)
         if kept:
             self.done.append(f"{cache.folder}: {kept} part(s) taken into the pool, which lacked them")
 

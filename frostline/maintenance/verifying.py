@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from frostline import contract as contracts
-from frostline import digests
+from frostline import digests, files
 from frostline.caching.pool import LATENTS, Pool
+from frostline.caching.publishing import SOURCES
 from frostline.contract import LatentSpace
 from frostline.errors import WrongUse
 from frostline.maintenance import agreement, caches, findings, parts
@@ -169,6 +170,8 @@ def of_pool(pool: Pool, wanted: set[str] | None, contents: Contents | None, *, i
     every = [path for path in sorted(pool.folder.rglob("*")) if path.is_file()]
     whole = [path for path in every if path.suffix == ".parquet" and not path.name.startswith(".")]
     found: list[Finding] = []
+    if wanted is None:
+        found += [one for path in every if path.parent.name == SOURCES for one in _source(path)]
     if wanted is None and idle:
         left = [path for path in every if path.name.startswith(".")]
         left += [path for path in whole if parts.kind(path) == TEXT and not _captions_of(path).is_file()]
@@ -193,6 +196,15 @@ def _pooled(name: str, path: Path, pool: Pool, contents: Contents | None) -> lis
     names = (name, name.replace(TEXT, CAPTIONS, 1))
     known = {one: entry.digest for one in names if (entry := pool.recorded(one))}
     return _contents(path, name, {name: None, **known}, contents)
+
+
+def _source(path: Path) -> list[Finding]:
+    """Look at what the pool keeps in mind of a source."""
+    try:
+        list(files.read_json(path)["parts"])
+    except UNREADABLE as error:
+        return [findings.damaged(path, said(error, path))]
+    return []
 
 
 def _captions_of(text: Path) -> Path:

@@ -1,3 +1,4 @@
+import random
 import shutil
 
 import pyarrow.parquet as pq
@@ -200,6 +201,16 @@ def test_claims_of_the_dead_and_digests_of_what_is_gone_are_swept(project):
     assert not record.exists()
 
 
+@pytest.mark.parametrize("text", ["{", "{}"])
+def test_what_the_pool_keeps_in_mind_of_a_source_is_written_anew(project, made, text):
+    record = project.pool.folder / "sources" / "tiny.json"
+    before = record.read_bytes()
+    record.write_text(text)
+    assert any("sources/tiny.json" in line for line in project.lines())
+    mended(project, made, [], following=())
+    assert record.read_bytes() == before
+
+
 def test_a_part_that_two_sources_share_is_mended_from_the_one_that_has_it(project, made):
     project.sources = ["tiny", "twin"]
     project.encode("twin")
@@ -222,3 +233,19 @@ def test_a_damaged_file_that_dvc_keeps_as_well_is_writable_when_it_goes(project)
     kept.chmod(0o444)
     project.repair()
     assert kept.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_whatever_happens_to_some_files_the_cache_comes_back_as_it_was(project, made, seed):
+    drawn = random.Random(seed)
+    damaged = sorted(path for path in project.folder.rglob("*") if path.is_file() and "manifest" not in path.parts[-3:])
+    for path in drawn.sample(damaged, 3):
+        data = path.read_bytes()
+        if data and drawn.random() < 0.7:
+            flip(path, drawn.randrange(len(data)))
+        elif data:
+            path.write_bytes(data[: drawn.randrange(len(data))])
+    project.repair()
+    project.encode()
+    assert project.digest() == made.digest()
+    assert project.look(deep=True).found == []
