@@ -237,7 +237,7 @@ def test_a_damaged_file_that_dvc_keeps_as_well_is_writable_when_it_goes(project)
 
 @pytest.mark.parametrize("seed", range(16))
 def test_whatever_happens_to_some_files_the_cache_comes_back_as_it_was(project, made, seed):
-    drawn = random.Random(seed)
+    drawn = random.Random(seed)  # noqa: S311 - no secret
     damaged = sorted(path for path in project.folder.rglob("*") if path.is_file() and "manifest" not in path.parts[-3:])
     for path in drawn.sample(damaged, 3):
         data = path.read_bytes()

@@ -74,7 +74,7 @@ def test_a_flipped_bit_of_a_text_names_the_caption(project):
 def test_a_flipped_bit_of_a_footer(project, kind):
     part = project.part(kind)
     size = part.stat().st_size
-    for place in range(size - 1500, size, 7):
+    for place in range(size - 1500, size, 19):
         flip(part, place)
         found = project.lines("tiny", deep=True)
         assert found
