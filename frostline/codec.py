@@ -176,6 +176,8 @@ class Codec:
 
 def clean(text: str) -> str:
     """A caption as the Wan pipeline reads it: mended Unicode, no HTML entities, single spaces."""
+    if text.isascii() and text.isprintable() and "&" not in text:  # nothing to mend, and ftfy takes long to see that
+        return " ".join(text.split())
     return pipeline_wan.prompt_clean(text)
 
 

@@ -8,7 +8,7 @@ Modules: wanted (what a cache is to hold, with ids), cutting (where parts end), 
 (work that is claimed), encoding and texts (what is not there yet), building (parts), publishing (the finished cache).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 from frostline.caching import building, publishing, texts, wanted
 from frostline.caching.building import Part
 from frostline.caching.encoding import Bucket, Encoder, Pixels
-from frostline.caching.pool import Pool
+from frostline.caching.pool import Found, Pool
 from frostline.caching.wanted import Wanted
 from frostline.codec import Codec
 from frostline.errors import WrongUse
@@ -65,10 +65,11 @@ def _fill_texts(what: Wanted, codec: Codec, params: CacheParams, pool: Pool) -> 
     absent = [part for part in parts if not building.has_captions(part, pool)]
     if absent:
         facts = pa.concat_tables([part.facts for part in absent])
-        missing = pool.texts(facts["text_id"].combine_chunks()).missing
-        new = facts.take(missing)
-        if len(new):
-            texts.encode(new["text_id"].to_pylist(), new["caption"].to_pylist(), codec, params.text_batch, pool)
+        found = pool.texts(facts["text_id"].combine_chunks())
+        if len(found.missing):
+            new = facts.take(found.unsettled)
+            ids, captions = (new[name].to_pylist() for name in ("text_id", "caption"))
+            texts.encode(ids, captions, _fresh(found, ids), codec, params.text_batch, pool)
         building.build_captions(absent, pool)
     tables = [payloads.columns(pool.path(part.name), ["text_id", "tokens"], pool.space) for part in parts]
     return parts, pa.concat_tables([table.select(["text_id", "tokens"]) for table in tables])
@@ -93,10 +94,19 @@ def _fill_items(
 def _encode(what: Wanted, encoder: Encoder, facts: pa.Table, pool: Pool) -> None:
     """Encode what of these items' latents the pool lacks, each once."""
     ids = compute.unique(facts["latent_id"])
-    missing = ids.take(pool.latents(ids, encoder.name).missing)
-    if len(missing):
-        places = compute.index_in(missing, what.latent_ids)
-        encoder.encode(Columns(Row, what.shown.table.take(places)), missing.to_pylist())
+    found = pool.latents(ids, encoder.name)
+    if len(found.missing):
+        new = ids.take(found.unsettled)
+        rows = what.shown.table.take(compute.index_in(new, what.latent_ids)).combine_chunks()
+        encoder.encode(Columns(Row, rows), new.to_pylist(), _fresh(found, new.to_pylist()))
+
+
+def _fresh(found: Found, unsettled: Sequence[str]) -> set[str]:
+    """Which of the ids that no part has are fresh in the pool.
+
+    Units are cut of all of them, whatever is fresh: two processes that began at different times cut the same.
+    """
+    return {one for one, file in zip(unsettled, found.file[found.unsettled].tolist(), strict=True) if file >= 0}
 
 
 def _buckets(rows: Columns[Row]) -> Iterable[tuple[Bucket, int, int]]:

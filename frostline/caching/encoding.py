@@ -6,14 +6,14 @@ last of a unit padded: the bits of a latent depend on the batch's size, not on i
 
 import collections
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 import tqdm
 
@@ -28,6 +28,7 @@ from frostline.store import layout, writing
 UNIT_BATCHES = 16
 UNIT_BYTES = 1 << 20  # of latents in a unit, at least
 DECODERS = 8  # threads, at most
+TOGETHER_BYTES = 256 << 10  # of pixels that one thread decodes at once, unless a row has more
 AHEAD_BYTES = 1 << 30  # of pixels decoded before the VAE asks for them, at most
 Bucket = tuple[int, int, int]
 Pixels = Callable[[Row], np.ndarray]
@@ -61,8 +62,10 @@ class Encoder:
         self.shape = codec.latent_space.shape(bucket)
         self.width = int(np.prod(self.shape)) * layout.DTYPES[codec.latent_space.stored_dtype].itemsize
 
-    def encode(self, rows: Columns[Row], ids: Sequence[str]) -> None:
-        """Put the latents of rows into the pool; units that another process has claimed are waited for.
+    def encode(self, rows: Columns[Row], ids: Sequence[str], fresh: Set[str]) -> None:
+        """Put the latents of rows into the pool, but for those that are fresh there.
+
+        Units that another process has claimed are waited for.
 
         Raises Refused if the VAE gives something that is no number.
         """
@@ -74,7 +77,7 @@ class Encoder:
         ):
             written: Future[None] | None = None
             encoded: list[np.ndarray] = []
-            for batch in _batches(self._decoded(self._tasks(claims, rows, ids)), self.size):
+            for batch in _batches(self._decoded(self._tasks(claims, rows, ids, fresh)), self.size):
                 encoded.append(self._through_vae(batch))
                 bar.update(len(batch))
                 if ending := batch[-1][0].ends:
@@ -85,11 +88,10 @@ class Encoder:
             if written:
                 written.result()
 
-    def _tasks(self, claims: Claims, rows: Columns[Row], ids: Sequence[str]) -> Iterator[Task]:
+    def _tasks(self, claims: Claims, rows: Columns[Row], ids: Sequence[str], fresh: Set[str]) -> Iterator[Task]:
         """The rows that are to be encoded here, unit after unit."""
         for unit, claim in claims:
-            wanted = pa.array([ids[place] for place in unit.places], pa.string())
-            new = [unit.places[int(number)] for number in self.pool.latents(wanted, self.name).missing]
+            new = [place for place in unit.places if ids[place] not in fresh]
             if not new:
                 claim.close()
                 continue
@@ -101,21 +103,23 @@ class Encoder:
     def _decoded(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, np.ndarray]]:
         """Tasks with their pixels; those of some batches are begun before they are asked for."""
         decoders = min(DECODERS, len(os.sched_getaffinity(0)))
-        frame_bytes = int(np.prod(self.bucket)) * 3
-        ahead = max(1, min(2 * self.size + decoders, AHEAD_BYTES // frame_bytes))
+        row_bytes = int(np.prod(self.bucket)) * 3
+        together = max(1, min(self.size, TOGETHER_BYTES // row_bytes))
+        ahead = max(1, min(2 * self.size, AHEAD_BYTES // row_bytes) // together + decoders)
         with ThreadPoolExecutor(decoders) as threads:
-            begun: collections.deque[tuple[Task, Future[np.ndarray]]] = collections.deque()
+            begun: collections.deque[tuple[list[Task], Future[list[np.ndarray]]]] = collections.deque()
             try:
-                for task in tasks:
-                    begun.append((task, threads.submit(self.pixels, task.row)))
+                while group := list(itertools.islice(tasks, together)):
+                    begun.append((group, threads.submit(self._pixels, group)))
                     if len(begun) > ahead:
-                        first, pixels = begun.popleft()
-                        yield first, pixels.result()
+                        yield from _results(*begun.popleft())
                 while begun:
-                    first, pixels = begun.popleft()
-                    yield first, pixels.result()
+                    yield from _results(*begun.popleft())
             finally:
                 threads.shutdown(cancel_futures=True)
+
+    def _pixels(self, tasks: Sequence[Task]) -> list[np.ndarray]:
+        return [self.pixels(task.row) for task in tasks]
 
     def _through_vae(self, batch: Sequence[tuple[Task, np.ndarray]]) -> np.ndarray:
         """Latents as they are stored, uint8 (n, width)."""
@@ -130,6 +134,10 @@ class Encoder:
     def _write(self, ending: Ending, data: np.ndarray) -> None:
         with ending.claim:
             writing.write_latents(ending.unit.path, self.pool.space, self.shape, ending.ids, data)
+
+
+def _results(tasks: list[Task], pixels: Future[list[np.ndarray]]) -> Iterator[tuple[Task, np.ndarray]]:
+    return zip(tasks, pixels.result(), strict=True)
 
 
 def _batches(decoded: Iterator[tuple[Task, np.ndarray]], size: int) -> Iterator[list[tuple[Task, Any]]]:

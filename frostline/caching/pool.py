@@ -25,7 +25,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from frostline import digests, files
+from frostline import digests
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
 from frostline.store import payloads
@@ -34,6 +34,7 @@ from frostline.store.layout import CAPTIONS, ITEMS, TEXT, compute
 FOLDER = Path(".work") / "latents"
 FRESH, CLAIMS, LOCKS, DIGESTS, LATENTS = "fresh", "claims", "locks", "digests", "latents"
 OPEN = 64  # files at once
+RECORDED = 3  # words of a record: digest, size, time of change
 REMEDY = "`frostline cache verify --repair` removes what is damaged, and `dvc repro` encodes it again"
 
 
@@ -42,6 +43,7 @@ class Found:
     """Where the tensors of ids lie in files of the pool; arrays (n,), one value per id."""
 
     paths: list[Path]
+    parts: int  # how many of the paths, the first ones, are parts; the others are fresh
     file: np.ndarray  # number of the path, -1 where nothing was found
     start: np.ndarray  # first tensor row in that file
     count: np.ndarray  # tensor rows: 1 of a latent, the tokens of a text
@@ -51,6 +53,11 @@ class Found:
     def missing(self) -> np.ndarray:
         """Numbers of the ids that were not found."""
         return np.flatnonzero(self.file < 0)
+
+    @property
+    def unsettled(self) -> np.ndarray:
+        """Numbers of the ids that no part has."""
+        return np.flatnonzero((self.file < 0) | (self.file >= self.parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +97,17 @@ class Pool:
     def recorded(self, name: str) -> "Recorded | None":
         """What was written down of a part when it was written, whatever became of it."""
         record = self._record(name)
-        if not record.exists():
-            return None
-        digest, *stamp = record.read_text().split()
-        return Recorded(digest=digest, stamp=stamp)
+        words = record.read_text().split() if record.exists() else []
+        return Recorded(digest=words[0], stamp=words[1:]) if len(words) == RECORDED else None
 
     def keep(self, name: str) -> None:
         """Take the digest of a part that was just written."""
         path = self.path(name)
-        files.write_text(self._record(name), " ".join([digests.of_file(path), *_stamp(path)]))
+        record = self._record(name)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        beside = record.with_name(f".{record.name}")
+        beside.write_text(" ".join([digests.of_file(path), *_stamp(path)]))
+        beside.replace(record)  # not synced: a part whose record is lost is built again
 
     def remove(self, path: Path) -> None:
         """Remove a file of the pool, a text with its captions."""
@@ -146,17 +155,19 @@ class Pool:
         return self.folder / FRESH / kind / f"{name}.parquet"
 
     def latents(self, ids: pa.Array, bucket: str) -> Found:
-        """Where latents lie, among fresh ones and the items of their bucket."""
-        paths = [*self._files(f"{FRESH}/{LATENTS}"), *self._files(f"{ITEMS}/{bucket}")]
+        """Where latents lie, among the items of their bucket and fresh ones."""
+        parts = self._files(f"{ITEMS}/{bucket}")
+        paths = [*parts, *self.fresh(LATENTS)]
         facts, file, first = _stacked(paths, ["latent_id", "latent_digest"])
         starts = np.arange(len(facts)) - first[file]
-        return _found(ids, paths, file, starts, np.ones_like(starts), facts["latent_id"], facts["latent_digest"])
+        ones = np.ones_like(starts)
+        return _found(ids, paths, len(parts), file, starts, ones, facts["latent_id"], facts["latent_digest"])
 
     def texts(self, ids: pa.Array) -> Found:
         """Where texts lie: each in the text part of the name of the captions part that lists it."""
         both = [
             (text, captions)
-            for root in (f"{FRESH}/", "")
+            for root in ("", f"{FRESH}/")
             for captions in self._files(f"{root}{CAPTIONS}")
             if (text := self.folder / f"{root}{TEXT}" / captions.name).exists()
         ]
@@ -164,7 +175,9 @@ class Pool:
         tokens = facts["tokens"].to_numpy()
         before = np.concatenate([[0], np.cumsum(tokens)]).astype(np.int64)
         starts = before[:-1] - before[first[file]]
-        return _found(ids, [text for text, _ in both], file, starts, tokens, facts["text_id"], facts["text_digest"])
+        paths = [text for text, _ in both]
+        parts = sum(text.parent.parent == self.folder for text in paths)
+        return _found(ids, paths, parts, file, starts, tokens, facts["text_id"], facts["text_digest"])
 
     def read(self, found: Found, rows: slice, column: str) -> np.ndarray:
         """The tensors of found ids one after another, uint8 (n, width).
@@ -206,6 +219,10 @@ class Pool:
             finally:
                 path.unlink(missing_ok=True)
 
+    def fresh(self, kind: str) -> list[Path]:
+        """Files of latents or captions that have no place in a part yet."""
+        return self._files(f"{FRESH}/{kind}")
+
     def _files(self, kind: str) -> list[Path]:
         return sorted(path for path in (self.folder / kind).glob("*.parquet") if not path.name.startswith("."))
 
@@ -227,6 +244,7 @@ def _stacked(paths: Sequence[Path], columns: Sequence[str]) -> tuple[pa.Table, n
 def _found(
     ids: pa.Array,
     paths: list[Path],
+    parts: int,
     file: np.ndarray,
     start: np.ndarray,
     count: np.ndarray,
@@ -240,6 +258,7 @@ def _found(
     nothing = np.full(len(ids), -1)
     return Found(
         paths=paths,
+        parts=parts,
         file=np.where(here, file[at], -1) if len(file) else nothing,
         start=np.where(here, start[at], -1) if len(file) else nothing,
         count=np.where(here, count[at], 0) if len(file) else nothing,

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from frostline import files
-from frostline.caching.pool import CLAIMS, FRESH, LATENTS, Pool
+from frostline.caching.pool import CLAIMS, LATENTS, Pool
 from frostline.store import payloads, writing
 from frostline.store.layout import CAPTIONS, ITEMS, compute
 
@@ -46,20 +47,25 @@ def published(pool: Pool) -> dict[str, set[str]]:
 def forget_superseded(before: set[str], pool: Pool) -> None:
     """Remove parts of ``before`` that no source has any more, and what is fresh, if other parts have all their rows."""
     used = set[str]().union(*published(pool).values())
-    for kind, column in ((ITEMS, "latent_id"), (CAPTIONS, "text_id")):
-        here = [pool.path(name) for name in used if name.startswith(f"{kind}/") and pool.path(name).exists()]
-        ids = [payloads.columns(path, [column], None)[column] for path in here]
-        kept = pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string()).combine_chunks()
-        fresh = pool.folder / FRESH / (LATENTS if kind == ITEMS else CAPTIONS)
-        old = [pool.path(name) for name in before - used if name.startswith(f"{kind}/")]
-        for path in [*old, *fresh.glob("*.parquet")]:
-            if path.exists() and _all_in(payloads.columns(path, [column], None)[column], kept):
+    for kind, column, fresh in ((ITEMS, "latent_id", LATENTS), (CAPTIONS, "text_id", CAPTIONS)):
+        old = {name for name in before - used if name.startswith(f"{kind}/")}
+        candidates = [path for path in (*map(pool.path, sorted(old)), *pool.fresh(fresh)) if path.exists()]
+        if candidates:
+            kept = [pool.path(name) for name in used if name.startswith(f"{kind}/") and pool.path(name).exists()]
+            for path in _covered(candidates, kept, column):
                 pool.remove(path)
     shutil.rmtree(pool.folder / CLAIMS, ignore_errors=True)
 
 
-def _all_in(ids: pa.ChunkedArray, kept: pa.Array) -> bool:
-    return compute.all(compute.is_in(ids, kept)).as_py()
+def _covered(candidates: Sequence[Path], kept: Sequence[Path], column: str) -> list[Path]:
+    """Those files of which other files have every id."""
+    asked = [payloads.columns(path, [column], None)[column] for path in candidates]
+    known = [chunk for path in kept for chunk in payloads.columns(path, [column], None)[column].chunks]
+    ids = pa.chunked_array([chunk for one in asked for chunk in one.chunks], pa.string()).combine_chunks()
+    found = compute.is_in(ids, pa.chunked_array(known, pa.string()).combine_chunks()).to_numpy(zero_copy_only=False)
+    ends = np.cumsum([len(one) for one in asked])
+    whole = [bool(found[end - len(one) : end].all()) for one, end in zip(asked, ends, strict=True)]
+    return [path for path, every in zip(candidates, whole, strict=True) if every]
 
 
 def link(path: Path, other: Path) -> None:

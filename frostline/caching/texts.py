@@ -1,9 +1,8 @@
 """Captions that no file of the pool has yet, through the frozen text encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
-import pyarrow as pa
 import torch
 import tqdm
 
@@ -18,10 +17,10 @@ from frostline.store.layout import CAPTIONS, TEXT, Caption
 UNIT_BATCHES = 16
 
 
-def encode(ids: Sequence[str], captions: Sequence[str], codec: Codec, size: int, pool: Pool) -> None:
-    """Put the embeddings of captions into the pool, in batches of ``size``, the last of a unit padded.
+def encode(ids: Sequence[str], captions: Sequence[str], fresh: Set[str], codec: Codec, size: int, pool: Pool) -> None:
+    """Put the embeddings of captions into the pool, but for those that are fresh there.
 
-    Units that another process has claimed are waited for.
+    They go in batches of ``size``, the last of a unit padded. Units that another process has claimed are waited for.
     """
     with (
         tqdm.tqdm(total=len(ids), desc="encoding text", unit="text", mininterval=2.0) as bar,
@@ -29,8 +28,7 @@ def encode(ids: Sequence[str], captions: Sequence[str], codec: Codec, size: int,
     ):
         for unit, claim in claims:
             with claim:
-                wanted = [ids[place] for place in unit.places]
-                new = [unit.places[int(number)] for number in pool.texts(pa.array(wanted, pa.string())).missing]
+                new = [place for place in unit.places if ids[place] not in fresh]
                 if new:
                     _write(unit, [ids[n] for n in new], [captions[n] for n in new], codec, size, pool)
             bar.update(len(unit.places))

@@ -76,25 +76,48 @@ def latent_id(row: Row, space: LatentSpace, params: CacheParams) -> str:
 
 def text_id(caption: str, space: LatentSpace, params: CacheParams) -> str:
     """Digest of everything a caption's embedding depends on, to its last bit."""
-    how = [space.text_encoder_digest, space.text_length, layout.TEXT_DTYPE, params.text_batch, params.threads]
-    return digests.of_json([codecs.clean(caption), how])
+    return _text_id(caption, _how_text(space, params))
+
+
+def _how_text(space: LatentSpace, params: CacheParams) -> str:
+    facts = [space.text_encoder_digest, space.text_length, layout.TEXT_DTYPE, params.text_batch, params.threads]
+    return digests.of_json(facts)
+
+
+def _text_id(caption: str, how: str) -> str:
+    return digests.of_bytes(f"{how} {codecs.clean(caption)}".encode())
 
 
 def _latent_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> list[str]:
     facts = {key: value for key, value in space.model_dump(mode="json").items() if key not in SAME_FOR_THE_LATENT}
     how = digests.of_json([facts, UNTILED, PREPROCESSING, params.encode_batch, params.threads])
     names = ("content", "start", "crop", "frames", "height", "width", "shown", "flip")
-    return [
-        digests.of_json([how, content, start, crop, *bucket, *alteration(start, shown, flip=flip)])
-        for content, start, crop, *bucket, shown, flip in zip(*map(rows.values, names), strict=True)
-    ]
+    return [_latent_id(how, *facts) for facts in zip(*map(rows.values, names), strict=True)]
+
+
+def _latent_id(
+    how: str,
+    content: str,
+    start: int,
+    crop: Sequence[int],
+    frames: int,
+    height: int,
+    width: int,
+    shown: Sequence[int],
+    flip: bool,
+) -> str:
+    text = f"{how} {content} {start} {list(crop)} {frames} {height} {width}"
+    if (shown or flip) and (altered := alteration(start, shown, flip=flip)):
+        text += digests.canonical(altered)
+    return digests.of_bytes(text.encode())
 
 
 def _text_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> pa.Table:
     """Every caption there is, and its text id; several captions may be read as one text."""
     others = [space.null_prompt, *params.preview_prompts]
     captions = compute.unique(pa.concat_arrays([_flat(rows, "captions"), pa.array(others, pa.string())]))
-    ids = [text_id(caption, space, params) for caption in captions.to_pylist()]
+    how = _how_text(space, params)
+    ids = [_text_id(caption, how) for caption in captions.to_pylist()]
     return pa.table({"caption": captions, "text_id": pa.array(ids, pa.string())})
 
 

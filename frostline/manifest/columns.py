@@ -66,9 +66,13 @@ class Columns(Generic[R]):
 
     def records(self, places: Sequence[int] | None = None) -> list[R]:
         """All records, or those at some places."""
-        chosen = [self.table] if places is None else [self.table.slice(place, 1) for place in places]
-        found = itertools.chain.from_iterable(table.to_pylist() for table in chosen)
-        return [self._kind(**{name: _value(value) for name, value in each.items()}) for each in found]
+        chosen = [self.table] if places is None else [self.table.slice(*run) for run in _runs(places)]
+        names = self.table.column_names
+        found: list[R] = []
+        for table in chosen:
+            columns = [map(_value, table.column(name).to_pylist()) for name in names]
+            found += [self._kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+        return found
 
     def where(self, kept: Sequence[bool]) -> "Columns[R]":
         """Those for which it is true."""
@@ -148,6 +152,15 @@ class _Hidden:
 def schema_of(kind: type[Any]) -> pa.Schema:
     """The columns of a class of records."""
     return pa.schema([pa.field(field.name, _TYPES[field.type], nullable=False) for field in dataclasses.fields(kind)])
+
+
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first of each run of places that follow each other, and how many there are."""
+    first = 0
+    for number in range(1, len(places) + 1):
+        if number == len(places) or places[number] != places[number - 1] + 1:
+            yield places[first], number - first
+            first = number
 
 
 def _value(value: Any) -> Any:

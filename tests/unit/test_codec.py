@@ -3,9 +3,11 @@ import shutil
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.pipelines.wan import pipeline_wan
 
 from frostline import codec, randomness
 from frostline.codec import Codec
@@ -171,3 +173,13 @@ def test_a_part_that_is_missing_or_does_not_fit_is_named(tiny_base, tmp_path):
 
 def test_nothing_of_it_can_be_trained(tiny):
     assert not any(p.requires_grad for module in (tiny.vae, tiny.text_encoder) for p in module.parameters())
+
+
+def test_plain_captions_are_cleaned_as_the_pipeline_does_without_asking_it():
+    draw = np.random.default_rng(0)
+    letters = [chr(code) for code in range(32, 127) if chr(code) != "&"]
+    for _ in range(300):
+        text = "".join(draw.choice([*letters, *" " * 40], size=draw.integers(40)))
+        assert codec.clean(text) == pipeline_wan.prompt_clean(text)
+    for text in ("a &amp; b", "caf\u00c3\u00a9", "one\ntwo", "tab\there", "\u201cquoted\u201d"):
+        assert codec.clean(text) == pipeline_wan.prompt_clean(text)
