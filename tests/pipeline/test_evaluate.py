@@ -1,10 +1,8 @@
 """The stage as DVC runs it: what it writes, that it writes the same bytes twice, and what it says when it cannot."""
 
+import functools
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import yaml
 from frostline import digests, judge, manifest, models, params
 from frostline.errors import WrongUse
 from frostline.sources import preparing
-from stages import evaluate
+from tests import stage_process
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = {
@@ -70,30 +68,21 @@ def words(reports: str) -> list[str]:
     return ["--models", "models", "--manifests", "manifest", "--params", "params.yaml", "--reports", reports]
 
 
-def run(folder: Path, reports: str) -> subprocess.CompletedProcess[str]:
-    """The stage in a process of its own, as DVC starts it."""
-    return subprocess.run(
-        [sys.executable, "-m", "stages.evaluate", *words(reports)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the project to break."""
+    return shutil.copytree(folder, tmp_path / "project")
 
 
 @pytest.fixture
-def copy(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project to break, which the stage runs in within this process."""
-    shutil.copytree(folder, tmp_path / "project")
-    monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setattr(sys, "argv", ["evaluate", *words("reports")])
-    return tmp_path / "project"
+def evaluate(copy: Path, main_in: Callable[..., None]) -> Callable[[], None]:
+    """Runs the stage on the copy in this process."""
+    return functools.partial(main_in, copy, "evaluate", *words("reports"))
 
 
 @pytest.fixture(scope="module")
 def reports(folder: Path) -> Path:
-    done = run(folder, "first")
+    done = stage_process.run(folder, "evaluate", *words("first"))
     assert done.returncode == 0, done.stderr
     assert "guided 5x32x32: accuracy" in done.stdout
     return folder / "first"
@@ -111,7 +100,7 @@ def test_it_writes_numbers_pictures_plots_and_a_page(reports: Path):
 
 
 def test_the_same_inputs_give_the_same_bytes(reports: Path):
-    again = run(reports.parent, "second")
+    again = stage_process.run(reports.parent, "evaluate", *words("second"))
     assert again.returncode == 0, again.stderr
     assert digests.of_folder(reports) == digests.of_folder(reports.parent / "second")
 
@@ -122,16 +111,16 @@ def test_no_output_names_a_place_of_this_machine(reports: Path):
             assert str(reports.parent) not in path.read_text()
 
 
-def test_a_missing_model_is_named(copy: Path):
+def test_a_missing_model_is_named(copy: Path, evaluate: Callable[[], None]):
     shutil.rmtree(copy / "models/guided")
     with pytest.raises(WrongUse, match="models/guided: no such model folder"):
-        evaluate.main()
+        evaluate()
     assert not (copy / "reports").exists()
 
 
-def test_a_base_without_a_judge_is_told(copy: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_base_without_a_judge_is_told(copy: Path, evaluate: Callable[[], None], capsys: pytest.CaptureFixture[str]):
     shutil.rmtree(copy / "base/judge")
-    evaluate.main()
+    evaluate()
     assert "base has no judge" in capsys.readouterr().out
     assert "base has no judge" in (copy / "reports/index.html").read_text()
     assert "accuracy" not in (copy / "reports/metrics.json").read_text()

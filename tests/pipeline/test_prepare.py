@@ -1,7 +1,6 @@
 """`python -m stages.prepare` as DVC runs it: a manifest, or one line that says what is wrong and nothing written."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,11 @@ import pytest
 import yaml
 
 from frostline import manifest, media
-from tests import neutral
+from tests import neutral, stage_process
+from tests.stage_process import refused
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-Prepare = Callable[..., "subprocess.CompletedProcess[str]"]
+Prepare = Callable[..., stage_process.Finished]
 FOLDER = neutral.section("media", "imagefolder", buckets=[[1, 16, 16]])
 
 
@@ -23,11 +23,10 @@ FOLDER = neutral.section("media", "imagefolder", buckets=[[1, 16, 16]])
 def prepare(tmp_path: Path) -> Prepare:
     """Runs the stage on a source of the given params in an empty project."""
 
-    def run(source: dict[str, Any], *options: str, name: str = "mine") -> "subprocess.CompletedProcess[str]":
+    def run(source: dict[str, Any], *options: str, name: str = "mine") -> stage_process.Finished:
         values = yaml.safe_load(PARAMS.read_text()) | {"sources": {"mine": source}}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
-        command = [sys.executable, "-m", "stages.prepare", name, "--manifest", f"data/manifest/{name}", *options]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        return stage_process.run(tmp_path, "prepare", name, "--manifest", f"data/manifest/{name}", *options)
 
     return run
 
@@ -40,15 +39,6 @@ def folder(tmp_path: Path) -> Path:
         media.write_png(tmp_path / "media" / f"{n}.png", np.full((20, 24, 3), 80 * n, np.uint8))
     (tmp_path / "media" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return tmp_path / "media"
-
-
-def refused(result: "subprocess.CompletedProcess[str]", code: int, *words: str) -> None:
-    """One error line with these words, this exit code, nothing written."""
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert (result.returncode, len(errors)) == (code, 1), result.stderr
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in errors[0]
 
 
 def test_a_folder_becomes_a_manifest_the_same_each_time(prepare: Prepare, folder: Path, tmp_path: Path):

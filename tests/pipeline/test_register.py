@@ -1,16 +1,13 @@
 """register: every gate alone stops it and names itself; nothing is registered then; twice is once."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from frostline import files, gates, models, params
 from frostline.errors import Refused
-from stages import register
+from tests import stage_process
 
 PROJECT = Path(__file__).resolve().parents[2]
 NUMBERS = {"1x32x32": {"accuracy": 0.99, "n": 70}, "5x32x32": {"accuracy": 0.97, "direction": 0.98, "n": 30}}
@@ -46,13 +43,11 @@ def arguments(*extra):
 
 
 @pytest.fixture
-def run_here(project, monkeypatch, capsys):
+def run_here(project, main_in, capsys):
     """Runs the stage in this process, which knows MLflow already; returns what it printed."""
-    monkeypatch.chdir(project)
 
     def run(*extra):
-        monkeypatch.setattr(sys, "argv", ["register", *arguments(*extra)])
-        register.main()
+        main_in(project, "register", *arguments(*extra))
         return capsys.readouterr().out
 
     return run
@@ -112,9 +107,7 @@ def test_a_gate_that_could_not_be_judged_does_not_read_as_passed(tiny_model):
 
 def test_a_failed_gate_is_exit_1_names_itself_and_leaves_nothing(project):
     files.write_json(project / "preflight.json", {"passed": False, "failed": ["D11"], "findings": {}})
-    command = [sys.executable, "-m", "stages.register", *arguments()]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    refused = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    refused = stage_process.run(project, "register", *arguments())
     write_reports(project)
     assert refused.returncode == 1
     assert "models/guided: gate 'preflight' failed" in refused.stderr

@@ -1,14 +1,12 @@
 """The stages as DVC runs them, one process each, on a few digits and the project's own miniature."""
 
 import copy
-import importlib
+import functools
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,9 @@ import yaml
 from frostline import checkpoints, digests, digits, files, media, models
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError, Refused, WrongUse
-from tests import neutral, tiny
+from frostline.manifest import SPLITS
+from tests import neutral, stage_process, tiny
+from tests.stage_process import refused
 
 ROOT = Path(__file__).parents[2]
 LATENTS = ["--latents", "data/latents"]
@@ -31,8 +31,6 @@ DISTILL = ["distill", "guided", *INDEXED, *PREFLIGHT, "--model", "models/guided"
 CHECK = ["preflight", "--manifests", "data/manifest", *INDEXED, "--report", "reports/preflight.json"]
 IMAGES, CLIPS = "1x32x32", "5x32x32"
 SPLIT = {"seed": 0, "validation": 0.2, "test": 0.1}
-SECONDS = 300
-Finished = subprocess.CompletedProcess[str]
 
 
 def settings() -> dict[str, Any]:
@@ -78,38 +76,16 @@ def draw(folder: Path) -> None:
         (folder / name / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
 
-def started(project: Path, stage: str, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", f"stages.{stage}", *arguments]
-    return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def ended(process: "subprocess.Popen[str]") -> Finished:
-    out, errors = process.communicate(timeout=SECONDS)
-    return Finished(process.args, process.returncode, out, errors)
-
-
-def run(project: Path, stage: str, *arguments: str) -> Finished:
-    return ended(started(project, stage, *arguments))
-
-
-def done(project: Path, stage: str, *arguments: str) -> Finished:
-    result = run(project, stage, *arguments)
+def done(project: Path, stage: str, *arguments: str) -> stage_process.Finished:
+    result = stage_process.run(project, stage, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return result
 
 
 @pytest.fixture
-def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Runs a stage's ``main`` in this process, where many refusals cost no start: ``here("train", "teacher")``."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(stage: str, *arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", [stage, *arguments])
-        importlib.import_module(f"stages.{stage}").main()
-
-    monkeypatch.chdir(project)
-    yield call
-    signal.signal(signal.SIGTERM, before)
+def here(project: Path, main_in: Callable[..., None]) -> Callable[..., None]:
+    """Runs a stage's ``main`` in this process: ``here("train", "teacher")``."""
+    return functools.partial(main_in, project)
 
 
 def refusal(error: type[FrostlineError], call: Callable[..., None], *command: str) -> str:
@@ -117,15 +93,6 @@ def refusal(error: type[FrostlineError], call: Callable[..., None], *command: st
     with pytest.raises(error) as caught:
         call(*command)
     return str(caught.value)
-
-
-def refused(result: Finished, code: int, *words: str) -> None:
-    """One error, with these words, this exit code and no traceback."""
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert (result.returncode, len(errors)) == (code, 1), result.stderr
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in result.stderr
 
 
 def write(project: Path, values: dict[str, Any]) -> None:
@@ -163,7 +130,8 @@ def project(whole: Path, tmp_path: Path) -> Path:
 
 def test_media_become_a_teacher_and_a_student(whole: Path):
     rows = Dataset(whole / "data" / "latents.json", whole / "data" / "latents")
-    assert (rows.buckets.count(IMAGES), rows.buckets.count(CLIPS)) == (40, 12)
+    found = {bucket: sum(len(rows.rows(bucket, split)) for split in SPLITS) for bucket in rows.buckets}
+    assert found == {IMAGES: 40, CLIPS: 12}
     verdicts = files.read_json(whole / "reports" / "preflight.json")
     assert set(verdicts["findings"]) == {
         "source clips",
@@ -182,7 +150,7 @@ def test_media_become_a_teacher_and_a_student(whole: Path):
     assert teacher.training.dataset_digest == rows.digest
     (preview,) = (whole / "models" / "guided" / "preview").iterdir()
     assert safetensors.torch.load_file(preview)["latents"].shape == (1, 16, 1, 4, 4)
-    remembered = {"rows", "texts"}
+    remembered = {"rows", "texts", "latents"}
     left = [path for path in (whole / ".work").glob("*/*/*") if path.parts[-3] not in remembered]
     assert not left, "finished stages give up their work folders"
 
@@ -205,28 +173,28 @@ def test_the_same_input_gives_the_same_bytes(whole: Path, project: Path, here: C
         assert digests.of_folder(project / name) == digests.of_folder(whole / name)
 
 
-def wait_for(work: Path, count: int, process: "subprocess.Popen[str]") -> None:
+def wait_for(work: Path, count: int, process: stage_process.Running) -> None:
     """Until ``count`` checkpoints' worth of steps are done."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + stage_process.SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         if list(work.glob(f"train-teacher/*/step-{count * 20:08d}")):
             return
         time.sleep(0.01)
-    pytest.fail(f"the training ended before it was stopped: {ended(process).stderr}")
+    pytest.fail(f"the training ended before it was stopped: {stage_process.ended(process).stderr}")
 
 
 def test_a_training_killed_and_then_preempted_goes_on_to_the_same_bytes(
     whole: Path, project: Path, here: Callable[..., None]
 ):
     work, model = project / ".work", project / "models" / "teacher"
-    process = started(project, *TRAIN)
+    process = stage_process.start(project, *TRAIN)
     wait_for(work, 1, process)
     process.kill()
-    ended(process)
-    process = started(project, *TRAIN)
+    stage_process.ended(process)
+    process = stage_process.start(project, *TRAIN)
     wait_for(work, 2, process)
     process.send_signal(signal.SIGTERM)
-    refused(ended(process), 75, "progress is in .work/train-teacher/", "run the same command again")
+    refused(stage_process.ended(process), 75, "progress is in .work/train-teacher/", "run the same command again")
     assert not model.exists()
 
     (state,) = [max(folder.glob("step-*")) / checkpoints.STATE for folder in (work / "train-teacher").iterdir()]
@@ -259,7 +227,7 @@ def test_a_slip_in_params_is_named(project: Path, here: Callable[..., None]):
     values = settings()
     values["train"]["runs"]["teacher"]["caption_dropuot"] = 0.1
     write(project, values)
-    refused(run(project, *TRAIN), 2, "params.yaml: unknown key 'train.runs.teacher.caption_dropuot'")
+    refused(stage_process.run(project, *TRAIN), 2, "params.yaml: unknown key 'train.runs.teacher.caption_dropuot'")
     values = settings()
     values["students"]["guided"]["vae_loss_weight"] = 0.5
     write(project, values)
@@ -274,7 +242,7 @@ def test_a_slip_in_params_is_named(project: Path, here: Callable[..., None]):
 
 def test_latents_of_another_vae_are_refused_at_every_door(project: Path, tiny_base: Path, here: Callable[..., None]):
     write(project, settings() | {"base": str(tiny_base)})
-    refused(run(project, *CHECK), 1, "vae_digest: ", f"the base {tiny_base}", "dvc repro")
+    refused(stage_process.run(project, *CHECK), 1, "vae_digest: ", f"the base {tiny_base}", "dvc repro")
     write(project, settings())
     shutil.rmtree(project / "data" / "latents" / "pictures")
     tiny.cache(project / "data" / "latents" / "pictures")

@@ -1,24 +1,16 @@
 """The last lines of `make run`, from the reports alone."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests import stage_process
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = {"1x32x32": {"accuracy": 0.9912, "latent_std": 0.93}, "9x32x32": {"accuracy": 0.97, "direction": 1.0}}
 
 
-def summary(project: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stages.summary", "--params", str(ROOT / "params.yaml")],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def summary(project: Path) -> stage_process.Finished:
+    return stage_process.run(project, "summary", "--params", str(ROOT / "params.yaml"))
 
 
 def test_it_says_what_was_made_how_good_it_is_where_it_lies_and_what_is_next(tmp_path: Path):

@@ -1,19 +1,18 @@
 """`python -m stages.survey` as DVC runs it: a page and its numbers, and how the page looks to a browser."""
 
+import functools
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from frostline.errors import Refused, WrongUse
-from stages import survey
-from tests import prepared
+from tests import prepared, stage_process
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,32 +35,23 @@ def folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reports(folder: Path) -> Path:
-    done = run(folder, "first")
+    done = stage_process.run(folder, "survey", *WORDS, "first")
     assert done.returncode == 0, done.stderr
     assert "look at first/index.html" in done.stdout
     assert "mend: trainings: teacher trains on 9x32x32, of which there is no training row." in done.stdout
     return folder / "first"
 
 
-def run(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
-    """The stage in a process of its own, as DVC starts it."""
-    return subprocess.run(
-        [sys.executable, "-m", "stages.survey", *WORDS, page],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the project to break."""
+    return shutil.copytree(folder, tmp_path / "project", ignore=shutil.ignore_patterns("first"))
 
 
 @pytest.fixture
-def copy(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project to break, which the stage runs in within this process."""
-    shutil.copytree(folder, tmp_path / "project", ignore=shutil.ignore_patterns("first"))
-    monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setattr(sys, "argv", ["survey", *WORDS, "reports"])
-    return tmp_path / "project"
+def survey(copy: Path, main_in: Callable[..., None]) -> Callable[[], None]:
+    """Runs the stage on the copy in this process."""
+    return functools.partial(main_in, copy, "survey", *WORDS, "reports")
 
 
 def test_it_writes_a_page_and_its_numbers(reports: Path):
@@ -72,27 +62,27 @@ def test_it_writes_a_page_and_its_numbers(reports: Path):
     assert found["cost"]["trainings"]["teacher"]["1x32x32"]["tokens_per_row"] == 16
 
 
-def test_the_same_inputs_give_the_same_bytes_and_name_no_place(reports: Path, copy: Path):
-    survey.main()
+def test_the_same_inputs_give_the_same_bytes_and_name_no_place(reports: Path, copy: Path, survey: Callable[[], None]):
+    survey()
     for name in ("index.html", "data.json"):
         assert (copy / "reports" / name).read_bytes() == (reports / name).read_bytes()
         assert str(reports.parent) not in (reports / name).read_text()
 
 
-def test_a_refusal_leaves_the_page_of_before(copy: Path):
-    survey.main()
+def test_a_refusal_leaves_the_page_of_before(copy: Path, survey: Callable[[], None]):
+    survey()
     before = (copy / "reports" / "index.html").read_bytes()
     (copy / "manifest" / "films" / "items.parquet").write_bytes(b"another table")
     with pytest.raises(Refused, match=r"films/items\.parquet"):
-        survey.main()
+        survey()
     assert (copy / "reports" / "index.html").read_bytes() == before
     assert {path.name for path in (copy / "reports").iterdir()} == {"index.html", "data.json"}
 
 
-def test_a_source_that_was_not_prepared_is_named(copy: Path):
+def test_a_source_that_was_not_prepared_is_named(copy: Path, survey: Callable[[], None]):
     shutil.rmtree(copy / "sheets" / "films")
     with pytest.raises(WrongUse, match=r"sheets/films/sheets\.json: no such file"):
-        survey.main()
+        survey()
     assert not (copy / "reports").exists()
 
 
