@@ -79,7 +79,7 @@ OF_ROWS = (
 )
 # histogram of a sheet: (title, note, unit)
 MEASURED = {
-    "motion": ("Motion", "Mean change from frame to frame; what lies near 0 stands still.", "grey levels"),
+    "motion": ("Motion", "Mean change from one look to the next; what lies near 0 stands still.", "grey levels"),
     "sharpness": ("Sharpness", "Deviation of the Laplacian; what lies near 0 is blurred or flat.", "grey levels"),
     "brightness": ("Brightness", "Of the brightest part; what lies near 0 is black.", "grey levels of 255"),
 }

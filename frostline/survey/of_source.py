@@ -17,7 +17,7 @@ LARGE_ITEM = 0.1  # share of a source's rows that one item may have
 LEFT_OUT = 0.1  # share of a source's media
 # measure: (subject and reason it is left out for, level below which it counts, what it does, the filter)
 MEASURED = {
-    "motion": ("static", 0.1, "change by less than {} grey levels a frame", "minimum_motion"),
+    "motion": ("static", 0.1, "change by less than {} grey levels from one look to the next", "minimum_motion"),
     "brightness": ("black", 24.0, "have no part brighter than {} grey levels of 255", "minimum_brightness"),
     "sharpness": ("blurred", 1.0, "have a sharpness below {} grey levels", "minimum_sharpness"),
 }
