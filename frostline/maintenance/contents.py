@@ -4,6 +4,7 @@ A VAE gives neither infinities nor one value everywhere: such a row was wrong be
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,15 +145,13 @@ def unlikely(data: np.ndarray, dtype: torch.dtype) -> list[str]:
     if not len(data):
         return []
     values = torch.from_numpy(data).view(dtype)
-    infinite = (~torch.isfinite(values)).sum(dim=1).tolist()
-    low, high = values.amin(dim=1).tolist(), values.amax(dim=1).tolist()
-    return [
-        f"has {bad} of {values.shape[1]} values that are not finite" if bad else _constant(least, most)
-        for bad, least, most in zip(infinite, low, high, strict=True)
-    ]
+    extremes = zip(values.amin(dim=1).tolist(), values.amax(dim=1).tolist(), strict=True)
+    return [_unlikely(row, *both) for row, both in zip(values, extremes, strict=True)]
 
 
-def _constant(least: float, most: float) -> str:
+def _unlikely(row: torch.Tensor, least: float, most: float) -> str:
+    if not (math.isfinite(least) and math.isfinite(most)):  # an extreme of values that are no numbers is none either
+        return f"has {int((~torch.isfinite(row)).sum())} of {len(row)} values that are not finite"
     if least != most:
         return ""
     return "is all zeros" if least == 0 else f"is {least:g} everywhere"
