@@ -1,7 +1,9 @@
-"""Which rows a step trains on: a pure function of (seed, step), the same for any number of readers.
+"""Which rows a step trains on: a pure function of (seed, step), the same for any number of readers and processes.
 
 A step's rows are of one bucket. Buckets take turns by their shares; within a bucket the rows of an epoch come in an
-order drawn for (seed, bucket, epoch), and a batch may reach into the next epoch, so no batch is short.
+order drawn for (seed, bucket, epoch), and a batch may reach into the next epoch, so no batch is short. Several
+processes that train one model share every batch: each takes the rows of its own places. So where a training stands is
+its step, and nothing else: a checkpoint holds that number and the digest of the dataset it counts in.
 """
 
 import math
@@ -10,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from frostline import randomness
-from frostline.dataset import Batch, Dataset
+from frostline.dataset import Batch, Dataset, Stored
 from frostline.errors import WrongUse
 from frostline.params.trainings import BucketShare
 
@@ -23,6 +26,21 @@ class Draw:
 
     row: int
     epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of every batch that one of ``world`` processes takes."""
+
+    rank: int = 0
+    world: int = 1
+
+    def places(self, size: int) -> range:
+        """The places it takes in a batch of ``size`` rows."""
+        return range(self.rank, size, self.world)
+
+
+WHOLE = Share()
 
 
 class Batches:
@@ -50,11 +68,11 @@ class Batches:
         """The bucket of a step."""
         return self._turns[step]
 
-    def draws(self, step: int) -> list[Draw]:
-        """The rows of a step."""
+    def draws(self, step: int, share: Share = WHOLE) -> list[Draw]:
+        """The rows of a share of a step, in the order of its places."""
         bucket = self._turns[step]
         rows, size = self._rows[bucket], self.buckets[bucket].batch
-        positions = range(self._before[step] * size, (self._before[step] + 1) * size)
+        positions = (self._before[step] * size + place for place in share.places(size))
         return [self._draw(rows, bucket, *divmod(position, len(rows))) for position in positions]
 
     def _draw(self, rows: np.ndarray, bucket: str, epoch: int, place: int) -> Draw:
@@ -74,9 +92,24 @@ class Batches:
 
         A row loses its caption with probability ``dropout``, drawn likewise.
         """
-        draws = self.draws(step)
+        return self.dataset.finish(self.read(step))
+
+    def read(self, step: int, share: Share = WHOLE, room: Tensor | None = None) -> Stored:
+        """The bytes of a share of a step's batch, in the order of its places; into ``room`` if it is given."""
+        draws = self.draws(step, share)
         dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]
-        return self.dataset.batch([draw.row for draw in draws], dropped, [self._caption(draw) for draw in draws])
+        captions = [self._caption(draw) for draw in draws]
+        return self.dataset.read([draw.row for draw in draws], dropped, captions, room)
+
+    def most(self, share: Share = WHOLE) -> int:
+        """How many bytes a share of a batch takes at most."""
+        sizes = {name: len(share.places(bucket.batch)) for name, bucket in self.buckets.items()}
+        return max(self.dataset.most([int(self._rows[name][0])] * size) for name, size in sizes.items())
+
+    def expect(self, step: int, share: Share = WHOLE) -> None:
+        """Say that a share of a step's batch will be read soon."""
+        draws = self.draws(step, share)
+        self.dataset.expect([draw.row for draw in draws], [self._caption(draw) for draw in draws])
 
     def _caption(self, draw: Draw) -> int:
         """Which of its captions a row is shown with."""

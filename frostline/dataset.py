@@ -26,15 +26,22 @@ REMEDY = "all sources of one training are cached with the same base: set `base` 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """Rows of one bucket as they are stored: small, and cheap to hand from process to process."""
+class Outline:
+    """Which rows of one bucket were read, and how their bytes lie."""
 
     rows: tuple[int, ...]
     dropped: tuple[bool, ...]
     lengths: tuple[int, ...]  # tokens of each text
-    data: Tensor  # uint8 (n,): the tokens of all texts one after another, then the latents likewise
     tensors: Tensors  # what a latent is
-    waited: int  # rows for which the disk had to be waited for, as far as can be told
+    waited: int  # latents and texts for which the disk had to be waited for, as far as can be told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Rows as they are stored: for a picture and its caption a seventh of what a network sees of them."""
+
+    outline: Outline
+    data: Tensor  # uint8 (n,): the tokens of all texts one after another, then the latents likewise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +147,13 @@ class Dataset:
         return self.finish(self.read(rows, dropped, captions))
 
     def read(
-        self, rows: Sequence[int], dropped: Sequence[bool] | None = None, captions: Sequence[int] | None = None
+        self,
+        rows: Sequence[int],
+        dropped: Sequence[bool] | None = None,
+        captions: Sequence[int] | None = None,
+        room: Tensor | None = None,
     ) -> Stored:
-        """The bytes of a batch: all that has to do with files."""
+        """The bytes of a batch: all that has to do with files; into ``room``, uint8 (n,), if it is given."""
         drop = list(dropped) if dropped is not None else [False] * len(rows)
         chosen = list(captions) if captions is not None else [0] * len(rows)
         places = [self._place(row) for row in rows]
@@ -151,29 +162,35 @@ class Dataset:
             for (source, number), gone, caption in zip(places, drop, chosen, strict=True)
         ]
         tensors, lengths = places[0][0].tensors(places[0][1]), _lengths(texts)
-        data = torch.from_numpy(np.empty(sum(lengths) * self._token + len(rows) * tensors.width, np.uint8))
+        size = sum(lengths) * self._token + len(rows) * tensors.width
+        data = torch.from_numpy(np.empty(size, np.uint8)) if room is None else room[:size]
         tokens, found = self._cut(data, lengths)
         waited = _read_texts(tokens.numpy(), texts, lengths)
         for latent, (source, number) in zip(found.numpy(), places, strict=True):
             waited += source.read_into(latent[None], number)
-        return Stored(
-            rows=tuple(map(int, rows)),
-            dropped=tuple(drop),
-            lengths=lengths,
-            data=data,
-            tensors=tensors,
-            waited=waited,
-        )
+        numbers = tuple(map(int, rows))
+        outline = Outline(rows=numbers, dropped=tuple(drop), lengths=lengths, tensors=tensors, waited=waited)
+        return Stored(outline=outline, data=data)
+
+    def most(self, rows: Sequence[int]) -> int:
+        """How many bytes so many rows of the bucket of these take at most."""
+        longest = max(int(source.texts.lengths.max()) for source in self.sources)
+        source, number = self._place(rows[0])
+        return len(rows) * (longest * self._token + source.tensors(number).width)
 
     def finish(self, stored: Stored) -> Batch:
-        """What a network sees of the bytes of a batch: latents normalised, texts padded."""
-        tokens, raw = self._cut(stored.data, stored.lengths)
-        shaped = raw.view(stored.tensors.dtype).view(len(raw), *stored.tensors.shape)
+        """What a network sees of the bytes of a batch: latents normalised, texts padded; it shares no memory with them.
+
+        Latents are normalised one by one, so that what lies between stays in the processor's cache.
+        """
+        outline = stored.outline
+        tokens, raw = self._cut(stored.data, outline.lengths)
+        shaped = raw.view(outline.tensors.dtype).view(len(raw), *outline.tensors.shape)
         return Batch(
-            rows=stored.rows,
+            rows=outline.rows,
             clean=torch.cat([latents.normalise(row.float(), self.space) for row in shaped.split(1)]),
-            text=self._padded(tokens, stored.lengths),
-            dropped=torch.tensor(stored.dropped),
+            text=self._padded(tokens, outline.lengths),
+            dropped=torch.tensor(outline.dropped),
         )
 
     def _cut(self, data: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ embeddings. Every random number is a function of (seed, step, row, purpose), so 
 change nothing. Precision: weights, gradients and optimiser in float32, sigmas in float64.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import tqdm
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import checkpoints, contract, files, guidance, randomness, sampling, schedule, transformer
+from frostline import checkpoints, contract, files, guidance, loading, randomness, sampling, schedule, transformer
 from frostline.batches import Batches
 from frostline.dataset import Dataset
 from frostline.ema import Average
@@ -40,8 +41,13 @@ class Job:
     dataset: Dataset
     params: LoopParams
     contract: contract.Contract
-    identity: dict[str, Any]  # what a checkpoint must agree with
+    identity: dict[str, Any]  # what a checkpoint must agree with, beside the dataset
     work: Path
+
+    @property
+    def belongs_to(self) -> dict[str, Any]:
+        """What a checkpoint must agree with: a step counts in one dataset and means nothing in another."""
+        return {"dataset": self.dataset.digest, **self.identity}
 
 
 @dataclass(kw_only=True)
@@ -86,10 +92,13 @@ def run(job: Job) -> Outcome:
     average = Average(network, params.ema_decay)
     progress = _resume(job, network, average, optimizer)
     preemption = Preemption()
-    with tqdm.tqdm(total=end, initial=progress.step, desc=job.name, unit="step", mininterval=2.0) as bar:
-        while progress.step < end:
+    readers = loading.readers(batches, threads=params.threads)
+    with (
+        contextlib.closing(loading.read(batches, progress.step, end, readers=readers)) as read,
+        tqdm.tqdm(total=end, initial=progress.step, desc=job.name, unit="step", mininterval=2.0) as bar,
+    ):
+        for batch in read:
             step = progress.step
-            batch = batches.at(step)
             size = len(batch.rows)
             noise = randomness.normal_rows(list(range(size)), batch.clean.shape[1:], params.seed, step, "noise")
             draw = randomness.generator(params.seed, step, "sigma")
@@ -174,14 +183,14 @@ def _save(
         "optimizer": optimizer.tensors(),
     }
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    state = {"identity": job.identity, "losses": progress.losses, "curve": progress.curve}
+    state = {"identity": job.belongs_to, "losses": progress.losses, "curve": progress.curve}
     checkpoints.save(job.work, progress.step, tensors, {**state, "validation": progress.validation})
 
 
 def _resume(
     job: Job, network: WanTransformer3DModel, average: Average[WanTransformer3DModel], optimizer: Optimizer
 ) -> Progress:
-    found = checkpoints.latest(job.work, job.identity)
+    found = checkpoints.latest(job.work, job.belongs_to)
     if found is None:
         return Progress()
     tensors, state = found

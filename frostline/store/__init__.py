@@ -15,6 +15,6 @@ A part is named by what its rows are, so a part of the same rows has the same na
 the id and length of their texts and not a place: a place would change with every caption that is added before it, and
 with it every part of the items.
 
-Modules: layout (columns and names), writing, keys (ids as numbers), payloads (where rows lie in a part), parts (of several
-parts), texts (of captions), reading (one source opened).
+Modules: layout (columns and names), writing, keys (ids as numbers), payloads (where rows lie in a part), parts (rows of
+several), texts (of captions), reading (one source opened).
 """

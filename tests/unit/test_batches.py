@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from frostline import latents, records
-from frostline.batches import Batches
+from frostline.batches import WHOLE, Batches, Share
 from frostline.errors import WrongUse
 from frostline.params.trainings import BucketShare
 from tests import tiny
@@ -37,9 +37,9 @@ def test_every_row_is_seen_once_in_an_epoch_and_orders_differ(rows):
         for draw in made.draws(step):
             seen[made.bucket(step), draw.epoch].append(draw.row)
     images, later = seen[tiny.IMAGES, 0], seen[tiny.IMAGES, 1]
-    assert sorted(images) == sorted(later) == rows.rows(tiny.IMAGES, "train")
+    assert sorted(images) == sorted(later) == rows.rows(tiny.IMAGES, "train").tolist()
     assert images != later
-    assert sorted(seen[tiny.CLIPS, 3]) == rows.rows(tiny.CLIPS, "train")
+    assert sorted(seen[tiny.CLIPS, 3]) == rows.rows(tiny.CLIPS, "train").tolist()
 
 
 def test_no_batch_is_short_and_each_is_of_one_bucket(rows):
@@ -48,12 +48,28 @@ def test_no_batch_is_short_and_each_is_of_one_bucket(rows):
         draws = made.draws(step)
         bucket = made.bucket(step)
         assert len(draws) == {tiny.IMAGES: 3, tiny.CLIPS: 2}[bucket]
-        assert {rows.buckets[draw.row] for draw in draws} == {bucket}
+        assert {rows.bucket(draw.row) for draw in draws} == {bucket}
 
 
 def test_a_batch_may_be_larger_than_the_data(rows):
     draws = batches(rows, clips=12).draws(1)
     assert sorted({draw.epoch for draw in draws}) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("world", [1, 2, 4, 8])
+def test_shares_of_a_step_are_all_of_its_rows_each_once(rows, world):
+    made = batches(rows, images=8, clips=8)
+    for step in range(20):
+        shares = [made.draws(step, Share(rank=rank, world=world)) for rank in range(world)]
+        assert [draw for place in zip(*shares, strict=True) for draw in place] == made.draws(step)
+
+
+def test_a_batch_takes_no_more_bytes_than_is_said(rows):
+    made, share = batches(rows, images=7, clips=5), Share(rank=1, world=3)
+    for given in (WHOLE, share):
+        sizes = {len(made.read(step, given).data) for step in range(60)}
+        assert max(sizes) <= made.most(given)
+    assert made.most(share) < made.most()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])

@@ -65,6 +65,23 @@ def test_a_batch_shows_the_captions_it_is_told_to_and_else_the_first(root):
     assert torch.equal(chosen.text, latents.pad([texts[2], texts[2], texts[0]], 6))
 
 
+def test_bytes_are_read_into_the_room_that_is_given_and_finished_apart_from_it(root):
+    tiny.cache(root / "a", latent_space=tiny.space(stored_dtype="bfloat16"))
+    rows = indexed(root, "a")
+    numbers = rows.rows(tiny.IMAGES, "train")[:3]
+    room = torch.zeros(rows.most(numbers), dtype=torch.uint8)
+    stored = rows.read(numbers, [False, True, False], room=room)
+    assert stored.data.data_ptr() == room.data_ptr()
+    assert stored.outline.lengths == (2, 1, 4)  # the second lost its caption
+    assert len(stored.data) == 3 * 4 * 2 * 2 * 2 + 7 * 8 * 4
+    finished, expected = rows.finish(stored), rows.batch(numbers, [False, True, False])
+    room.zero_()
+    for mine, theirs in ((finished.clean, expected.clean), (finished.text, expected.text)):
+        assert mine.dtype == torch.float32
+        assert torch.equal(mine, theirs)
+    assert finished.text.data_ptr() % 64 == 0
+
+
 def test_prompts_without_media_stand_beside_rows(root):
     tiny.prompts_cache(root / "a")
     tiny.cache(root / "b")

@@ -5,7 +5,7 @@ import signal
 import pytest
 import torch
 
-from frostline import engine
+from frostline import engine, loading
 from frostline.engine import Job
 from frostline.errors import FrostlineError, Preempted, Refused
 from tests import tiny
@@ -121,6 +121,21 @@ def test_a_checkpoint_of_another_training_is_refused(rows, tmp_path):
     engine.run(job)
     with pytest.raises(Refused, match="dataset: other"):
         engine.run(dataclasses.replace(job, identity={**job.identity, "dataset": "other"}))
+
+
+def test_a_step_of_another_dataset_is_refused_whatever_else_a_job_is_known_by(rows, tmp_path):
+    work, nothing = tmp_path / "work", {}
+    engine.run(dataclasses.replace(tiny.job(work, rows, checkpoint_every=1), identity=nothing))
+    other = tiny.data(tmp_path / "other", seed=5)
+    with pytest.raises(Refused, match=rf"dataset: {other.digest} \(ours\) against {rows.digest} \(theirs\)"):
+        engine.run(dataclasses.replace(tiny.job(work, other), identity=nothing))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # readers compute nothing, and ask for no lock
+def test_a_training_with_readers_comes_to_the_same_bits(rows, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "SMALL", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    assert same(engine.run(tiny.job(tmp_path, rows)), whole)
 
 
 def test_training_lowers_the_loss(rows, tmp_path):

@@ -1,0 +1,114 @@
+"""The batches of a training, read ahead of it: the same rows for any number of readers, and of processes that train.
+
+Readers are processes of torch's DataLoader, which tells them the steps and gives what they read in the order of the
+steps. They are forks: open files and the index are those of the training, and nothing is opened or verified again. Each
+reads whole batches, as the bytes that are stored, into memory that both processes see and that is used again and again:
+nothing is copied or allocated on the way. What is read is known from the steps alone, so there is nothing to save and
+nothing to restore: a training that goes on asks for its next step.
+"""
+
+import mmap
+import os
+import signal
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+from torch.utils import data
+
+from frostline import workspace
+from frostline.batches import WHOLE, Batches, Share
+from frostline.dataset import Batch, Outline, Stored
+from frostline.errors import WrongUse
+
+AHEAD = 3  # batches of each reader that the disk is told of
+TELLING = 64  # batches for which it is told, once half of what one is made of had to be waited for
+WAITING = 2  # batches that each reader may be ahead
+SMALL = 1 << 20  # bytes; smaller batches are read in less time than they are handed over
+MOST = 4  # readers of one process; one alone reads a gigabyte in a second
+
+
+def read(
+    batches: Batches, first: int, end: int, *, share: Share = WHOLE, readers: int = 0
+) -> Generator[Batch, None, None]:
+    """A share of the batches of steps ``first`` to ``end`` - 1; without readers, each is read when it is asked for.
+
+    Close it to end the readers. Raises WrongUse for a batch that cannot be shared evenly, Refused as the dataset does.
+    """
+    for stored in read_bytes(batches, first, end, share=share, readers=readers):
+        yield batches.dataset.finish(stored)
+
+
+def read_bytes(
+    batches: Batches, first: int, end: int, *, share: Share = WHOLE, readers: int = 0
+) -> Generator[Stored, None, None]:
+    """What ``read`` gives, unfinished: all that a training waits for. Each is good until the next is asked for."""
+    for name, bucket in batches.buckets.items():
+        if bucket.batch % share.world:
+            raise WrongUse(
+                f"buckets.{name}.batch is {bucket.batch}, which {share.world} processes cannot share evenly: "
+                f"use a multiple of {share.world}"
+            )
+    rooms = [
+        _room(batches.most(share)) for _ in range(readers * WAITING + 1)
+    ]  # one is looked at, the others are filled
+    steps = _Steps(batches, share, first, end, rooms)
+    loader = data.DataLoader(
+        steps,
+        batch_size=None,
+        sampler=range(first, end),
+        num_workers=readers,
+        prefetch_factor=WAITING if readers else None,
+        multiprocessing_context="fork" if readers else None,
+        worker_init_fn=_settle,
+        generator=torch.Generator(),  # the loader draws a seed, which nothing uses: not from the global state
+    )
+    for step, (outline, size) in zip(range(first, end), loader, strict=True):
+        yield Stored(outline=outline, data=steps.room(step)[:size])
+
+
+def readers(batches: Batches, *, threads: int, share: Share = WHOLE) -> int:
+    """How many readers are worth their while: none for small batches, else the cores that training leaves."""
+    if batches.most(share) < SMALL:
+        return 0
+    return max(0, min(len(os.sched_getaffinity(0)) // share.world - threads, MOST))
+
+
+class _Steps(data.Dataset[tuple[Outline, int]]):
+    """Batches by their steps, as one reader sees them: one step in as many as there are readers."""
+
+    def __init__(self, batches: Batches, share: Share, first: int, end: int, rooms: list[Tensor]) -> None:
+        self._batches, self._share, self._first, self._end, self._rooms = batches, share, first, end, rooms
+        self._told = -1  # the last step that the disk was told of
+        self._telling = 0  # steps before this one tell it of those that follow
+
+    def room(self, step: int) -> Tensor:
+        """Where the bytes of a step lie."""
+        return self._rooms[(step - self._first) % len(self._rooms)]
+
+    def __getitem__(self, step: int) -> tuple[Outline, int]:
+        """Read a step's batch to its room; gives what was read, and how many bytes."""
+        worker = data.get_worker_info()
+        turn = worker.num_workers if worker else 1
+        if step < self._telling:
+            self._tell(step, turn)
+        stored = self._batches.read(step, self._share, self.room(step))
+        if stored.outline.waited > len(stored.outline.rows):
+            self._telling = step + TELLING * turn
+        return stored.outline, len(stored.data)
+
+    def _tell(self, step: int, turn: int) -> None:
+        for later in range(max(step, self._told) + turn, min(step + AHEAD * turn + 1, self._end), turn):
+            self._batches.expect(later, self._share)
+            self._told = later
+
+
+def _room(size: int) -> Tensor:
+    """Memory that processes share, uint8 (size,), which takes room when it is first written to."""
+    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+
+
+def _settle(_: int) -> None:
+    """A reader ends with its training, and only then: SIGTERM asks the training to save its progress first."""
+    workspace.die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
