@@ -53,6 +53,13 @@ def test_batches_are_the_same_for_any_number_of_readers(rows, readers):
     assert all(map(same, read, expected))
 
 
+def test_bytes_stay_as_they_are_until_the_next_are_asked_for_however_far_readers_are_ahead(rows):
+    expected = [batches(rows).at(step) for step in range(STEPS)]
+    for stored, batch in zip(loading.read_bytes(batches(rows), 0, STEPS, readers=2), expected, strict=True):
+        time.sleep(0.05)
+        assert same(rows.finish(stored), batch)
+
+
 @pytest.mark.parametrize(("world", "readers"), [(1, 0), (2, 0), (4, 0), (8, 0), (2, 2)])
 def test_shares_make_up_every_batch_whatever_their_number(rows, world, readers):
     shares = [Share(rank=rank, world=world) for rank in range(world)]
