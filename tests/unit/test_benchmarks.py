@@ -1,10 +1,12 @@
 """The frame of the benchmarks, the page made of their results, and every script's quick form, so that none rots."""
 
+import functools
 import importlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pytest
 
 import benchmarks
 from benchmarks import Frame, page
-from benchmarks.parts import project
+from benchmarks.parts import in_turn, project
+from benchmarks.parts.in_turn import Cost
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if path.stem != "page")
@@ -125,6 +128,44 @@ def test_a_command_is_timed_with_all_it_started_and_a_failing_one_is_told(tmp_pa
 def test_stages_that_ran_are_read_from_what_dvc_says():
     text = "'prepare@digits' didn't change, skipping\nRunning stage 'train@teacher':\n> x\nRunning stage 'register':\n"
     assert project.Ran(1.0, 1.0, text).stages == ["train@teacher", "register"]
+
+
+def test_a_ratio_counts_round_by_round_and_is_bounded_by_the_sign_test_of_its_median():
+    drift = [1.0 + n for n in range(12)]  # of the machine: under both alike
+    ratios = [2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 50.0]
+    found = in_turn.ratio([Cost(a * b, 0) for a, b in zip(drift, ratios, strict=True)], [Cost(a, 0) for a in drift])
+    assert (found.median, found.low, found.high) == pytest.approx((2.55, 2.2, 2.9))  # 3rd and 10th of 12: 96.1 %
+
+
+def test_a_ratio_of_few_rounds_is_bounded_by_the_extremes():
+    found = in_turn.ratio([Cost(cpu, 0) for cpu in (3.0, 1.0, 2.0)], [Cost(1.0, 0)] * 3)
+    assert (found.low, found.median, found.high) == (1.0, 2.0, 3.0)
+
+
+def test_every_way_has_its_turn_in_every_round_and_warming_up_is_not_counted():
+    turns: list[tuple[str, int]] = []
+
+    def way(name: str, number: int) -> Cost:
+        turns.append((name, number))
+        return Cost(float(number), 0.0)
+
+    ways = {name: functools.partial(way, name) for name in ("one", "two")}
+    found = in_turn.rounds(ways, 8, warm=1)
+    assert [cost.cpu for cost in found["one"]] == [cost.cpu for cost in found["two"]] == [float(n) for n in range(1, 9)]
+    assert [number for _, number in turns] == [number for number in range(9) for _ in range(2)]
+    assert {turns[start][0] for start in range(0, len(turns), 2)} == {"one", "two"}  # neither is always first
+
+
+def test_work_costs_the_seconds_of_this_process_and_the_wall():
+    def work() -> None:
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+        time.sleep(0.1)
+
+    took = in_turn.cost(work)
+    assert 0.05 <= took.cpu < took.wall
+    assert took.wall >= 0.15
 
 
 def test_every_script_says_what_it_measures():
