@@ -26,7 +26,7 @@ def test_sources_are_one_set_of_rows_in_the_order_of_their_names(root):
     rows = indexed(root, "b", "a")
     assert len(rows) == 40
     first, second = (tiny.raw(seed, tiny.IMAGES, 13, tiny.space()) for seed in (0, 1))
-    images = rows.rows(tiny.IMAGES, "train")
+    images = rows.rows(tiny.IMAGES, "train").tolist()
     assert len(images) == 20
     assert torch.equal(rows.raw(images[:1]), first[:1])
     assert torch.equal(rows.raw(images[10:11]), second[:1])
@@ -45,7 +45,7 @@ def test_splits_are_kept_apart(root):
 def test_a_batch_is_normalised_padded_and_loses_the_captions_it_must(root):
     tiny.cache(root / "a")
     rows = indexed(root, "a")
-    numbers = rows.rows(tiny.IMAGES, "train")[:2]
+    numbers = rows.rows(tiny.IMAGES, "train")[:2].tolist()
     batch = rows.batch(numbers, [False, True])
     expected = latents.normalise(tiny.raw(0, tiny.IMAGES, 13, tiny.space())[:2], tiny.space())
     texts = tiny.texts(tiny.space())
@@ -59,7 +59,7 @@ def test_a_batch_is_normalised_padded_and_loses_the_captions_it_must(root):
 def test_a_batch_shows_the_captions_it_is_told_to_and_else_the_first(root):
     tiny.cache(root / "a", several=2)
     rows, texts = indexed(root, "a"), tiny.texts(tiny.space())
-    numbers = rows.rows(tiny.IMAGES, "train")[:3]
+    numbers = rows.rows(tiny.IMAGES, "train")[:3].tolist()
     assert torch.equal(rows.batch(numbers).text, latents.pad([texts[1], texts[2], texts[3]], 6))
     chosen = rows.batch(numbers, [False, False, True], [1, 0, 1])
     assert torch.equal(chosen.text, latents.pad([texts[2], texts[2], texts[0]], 6))
@@ -68,7 +68,7 @@ def test_a_batch_shows_the_captions_it_is_told_to_and_else_the_first(root):
 def test_bytes_are_read_into_the_room_that_is_given_and_finished_apart_from_it(root):
     tiny.cache(root / "a", latent_space=tiny.space(stored_dtype="bfloat16"))
     rows = indexed(root, "a")
-    numbers = rows.rows(tiny.IMAGES, "train")[:3]
+    numbers = rows.rows(tiny.IMAGES, "train")[:3].tolist()
     room = torch.zeros(rows.most(numbers), dtype=torch.uint8)
     stored = rows.read(numbers, [False, True, False], room=room)
     assert stored.data.data_ptr() == room.data_ptr()

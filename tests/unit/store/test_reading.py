@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -200,7 +201,7 @@ def test_a_part_that_another_tool_compressed_is_read_all_the_same(folder):
 def test_a_part_that_only_looks_plain_is_read_all_the_same(folder, options):
     rows = Latents(folder).rows(tiny.CLIPS, "train")
     expected, table = Latents(folder).raw(rows), pq.read_table(folder / PART)
-    how = {"compression": "none", "use_dictionary": False, "write_statistics": False, **options}
+    how: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False, **options}
     pq.write_table(table, folder / PART, **how)
     sealed_anew(folder)
     assert isinstance(payloads.open_payload(folder / PART, LATENT, tiny.space()), payloads.Slow)
