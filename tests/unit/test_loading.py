@@ -119,11 +119,13 @@ def test_readers_outlive_the_signal_that_asks_a_training_to_stop(rows):
 
 
 def test_readers_end_when_their_training_is_closed(rows):
+    before = set(multiprocessing.active_children())  # other tests may have left one that is ending
     read = loading.read(batches(rows), 0, STEPS, readers=2)
     next(read)
-    assert len(multiprocessing.active_children()) == 2
+    readers = set(multiprocessing.active_children()) - before
+    assert len(readers) == 2
     read.close()
-    assert not multiprocessing.active_children()
+    assert not any(reader.is_alive() for reader in readers)
 
 
 def _reads_for_ever(rows, pids):
