@@ -13,11 +13,12 @@ from frostline import digests
 from frostline.caching import publishing
 from frostline.caching.building import text_of
 from frostline.caching.pool import CLAIMS, DIGESTS, LATENTS, Pool
-from frostline.maintenance import findings, parts
+from frostline.maintenance import findings, parts, rescuing
 from frostline.maintenance.caches import Cache, ListedPart
 from frostline.maintenance.parts import Opened
 from frostline.maintenance.rescuing import Rescue
 from frostline.maintenance.verifying import Looked
+from frostline.store import payloads
 from frostline.store.layout import CAPTIONS, ITEMS, MANIFEST, TEXT
 
 
@@ -59,6 +60,7 @@ class Repair:
         for path in sorted(self._damaged):
             if path.exists() or path.is_symlink():
                 self._take_away(path)
+        self._rename_units()
         self._sweep()
 
     def _keep(self, cache: Cache) -> None:
@@ -155,6 +157,19 @@ class Repair:
         for name in paired:
             remove(path.parent.with_name(name) / path.name)
             self._pool.remove(path.parent.with_name(name) / path.name)
+
+    def _rename_units(self) -> None:
+        """Give units another name if it is not that of their ids.
+
+        A unit is taken as done by its name alone: where an id was damaged, its row would be missed and not made again.
+        """
+        for kind, column in ((LATENTS, "latent_id"), (CAPTIONS, "text_id")):
+            for path in self._pool.fresh(kind):
+                ids = payloads.columns(path, [column], None)[column].to_pylist()
+                tensors = path if kind == LATENTS else path.parent.with_name(TEXT) / path.name
+                if path.stem not in rescuing.names(ids) and rescuing.tensors(tensors, self._spaces):
+                    self._save_file(path)
+                    self._drop(path)
 
     def _sweep(self) -> None:
         """Forget the digests of parts that are gone, and claims of processes that are."""

@@ -27,26 +27,26 @@ class Rescue:
 
     def latents(self, path: Path, spaces: Sequence[LatentSpace]) -> int:
         """Rescue the rows of a part with latents, if it is of one of these spaces; gives how many."""
-        part = _tensors(path, spaces)
+        part = tensors(path, spaces)
         if part is None:
             return 0
 
         def write(rows: list[Row]) -> None:
             ids = [row.id for row in rows]
             data = np.concatenate([row.data for row in rows])
-            place = self._pool.unit(LATENTS, _name(rows))
+            place = self._pool.unit(LATENTS, names(ids)[1])
             writing.write_latents(place, part.space, part.shape, ids, data)
 
         return _rescue(contents.latents(path), self._latents, write)
 
     def texts(self, captions: Path, text: Path, spaces: Sequence[LatentSpace]) -> int:
         """Rescue the texts of a part of captions, if it is of one of these spaces; gives how many."""
-        part = _tensors(text, spaces)
+        part = tensors(text, spaces)
         if part is None:
             return 0
 
         def write(rows: list[Row]) -> None:
-            name = _name(rows)
+            name = names([row.id for row in rows])[1]
             facts = layout.table(Caption, [_caption(row) for row in rows])
             data = np.concatenate([row.data for row in rows])
             writing.write_text(self._pool.unit(TEXT, name), part.space, facts, data)
@@ -55,7 +55,7 @@ class Rescue:
         return _rescue(contents.texts(captions, text), self._texts, write)
 
 
-def _tensors(path: Path, spaces: Sequence[LatentSpace]) -> Tensors | None:
+def tensors(path: Path, spaces: Sequence[LatentSpace]) -> Tensors | None:
     """What the rows of a part are; None if it cannot be read or is of none of these latent spaces."""
     try:
         part = contents.tensors(path)
@@ -99,6 +99,9 @@ def _caption(row: Row) -> Caption:
     return Caption(text_id=row.id, caption=row.caption, tokens=len(row.data), text_digest=row.digest)
 
 
-def _name(rows: Sequence[Row]) -> str:
-    """Of a unit: another than that of the damaged one its rows may come from."""
-    return digests.of_json(["rescued", *[row.id for row in rows]])
+def names(ids: Sequence[str]) -> tuple[str, str]:
+    """The names of a unit of these ids: as it is cut, and as it is rescued.
+
+    They differ, for rows may come from a damaged unit that is removed afterwards.
+    """
+    return digests.of_json(list(ids)), digests.of_json(["rescued", *ids])

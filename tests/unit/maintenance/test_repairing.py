@@ -190,6 +190,20 @@ def test_units_of_a_killed_run_keep_their_whole_rows(project, small):
     assert len(project.encode("other", rows)) == 6 - len(kept)
 
 
+def test_a_unit_with_a_flipped_bit_in_an_id_does_not_count_as_done(project, small):
+    rows = [row(n) for n in range(10, 16)]
+    with pytest.raises(KeyboardInterrupt):
+        project.encode("other", rows, stop="item-14")
+    unit = project.fresh("latents")[0]
+    written = cell(unit, "latent_id", 1)
+    flip(unit, find(unit, b"\x20\0\0\0" + written.encode()) + 4)  # after its length: statistics have it as well
+    assert cell(unit, "latent_id", 1) != written
+    project.repair()
+    kept = {one for path in project.fresh("latents") for one in pq.read_table(path)["latent_id"].to_pylist()}
+    assert len(project.encode("other", rows)) == 6 - (len(kept) - 1)
+    assert project.look("other", deep=True).found == []
+
+
 def test_claims_of_the_dead_and_digests_of_what_is_gone_are_swept(project):
     claim = project.pool.folder / "claims" / "unit"
     claim.parent.mkdir(exist_ok=True)

@@ -186,6 +186,30 @@ def test_a_row_of_one_value_is_named_though_its_digests_are_right(project, value
     assert f"row 0 (item item-6, id row-6): {says}" in line
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [(float("nan"), "token 1 has 32 of 32 values that are not finite"), (0.0, "token 1 is all zeros")],
+)
+def test_a_token_that_no_encoder_gives_is_named_though_its_digests_are_right(project, value, says):
+    part = project.part("text")
+    captions, space = part.parent.with_name("captions") / part.name, project.codec.latent_space
+    facts = pq.read_table(captions).to_pylist()
+    number = next(number for number, fact in enumerate(facts) if fact["tokens"] > 1)
+    data = np.frombuffer(b"".join(pq.read_table(part)["embedding"].to_pylist()), np.float32).reshape(-1, 32).copy()
+    start = sum(fact["tokens"] for fact in facts[:number])
+    data[start + 1] = value
+    facts[number]["text_digest"] = digests.of_bytes(data[start : start + facts[number]["tokens"]].tobytes())
+    table = pa.Table.from_pylist(facts, pq.read_schema(captions))
+    for path in (part, captions):
+        path.unlink()
+    writing.write_text(part, space, table, data.view(np.uint8))
+    writing.write_captions(captions, space, table)
+    for path in (part, captions):
+        sealed(project.latents / "tiny", path)
+    (line,) = [line for line in project.lines("tiny", deep=True) if line.startswith("latents")]
+    assert f'row {number} (text "{facts[number]["caption"]}", {facts[number]["text_id"]}): {says}' in line
+
+
 def test_equal_rows_are_noted_and_are_no_failure(project):
     project.encode(rows=[row(0), row(0, id="twin", item="item-9"), row(1)])
     found = project.look(deep=True).found
