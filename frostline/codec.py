@@ -74,9 +74,13 @@ class Codec:
 
     @functools.cached_property
     def text_encoder(self) -> UMT5EncoderModel:
-        """The frozen text encoder in float32."""
+        """The frozen text encoder in its own dtype."""
+        rounded = self.latent_space.text_stored_dtype == "bfloat16"
         loaded: Any = UMT5EncoderModel.from_pretrained(
-            self.base / "text_encoder", dtype=torch.float32, output_loading_info=True, local_files_only=True
+            self.base / "text_encoder",
+            dtype=torch.bfloat16 if rounded else torch.float32,
+            output_loading_info=True,
+            local_files_only=True,
         )
         encoder, audit = loaded
         _require_whole(audit, self.base / "text_encoder")
@@ -156,7 +160,7 @@ class Codec:
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> list[Tensor]:
-        """Texts -> embeddings float32, one (n_tokens, D) each, unpadded.
+        """Texts -> embeddings float32, one (n_tokens, D) each, unpadded: numbers of the text encoder's own dtype.
 
         Cleaned, tokenised and masked as the Wan pipeline does (diffusers, WanPipeline._get_t5_prompt_embeds).
         """
@@ -171,7 +175,7 @@ class Codec:
         ).to(self.device)
         states = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         lengths = tokens.attention_mask.gt(0).sum(dim=1).tolist()
-        return [state[:length].clone() for state, length in zip(states, lengths, strict=True)]
+        return [state[:length].float().clone() for state, length in zip(states, lengths, strict=True)]
 
 
 def clean(text: str) -> str:
@@ -200,7 +204,14 @@ def latent_space(base: Path, stored_dtype: Dtype = "bfloat16", encode_dtype: Dty
         ),
         text_dim=text["d_model"],
         text_length=tokenizer["model_max_length"],
+        text_stored_dtype=_text_dtype(text),
     )
+
+
+def _text_dtype(config: dict[str, Any]) -> Dtype:
+    """What a text encoder is computed in: bfloat16 if its config names that, by either of its names; else float32."""
+    named = [config[key] for key in ("dtype", "torch_dtype") if key in config]
+    return "bfloat16" if "bfloat16" in named else "float32"
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class LatentSpace(Record):
     text_encoder_digest: str  # weights, configuration and tokenizer
     text_dim: int
     text_length: int  # tokens a transformer sees
+    text_stored_dtype: Literal["float32", "bfloat16"] = "float32"  # the text encoder's own, so nothing is lost
     text_padding: Literal["zeros"] = "zeros"  # after the true length
     null_prompt: str = ""
 

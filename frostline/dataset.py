@@ -16,7 +16,7 @@ from frostline import digests, files, latents, records
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import SPLITS
-from frostline.store.layout import DTYPES, MANIFEST, TEXT_DTYPE, Prompt
+from frostline.store.layout import DTYPES, MANIFEST, Prompt
 from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
 
@@ -50,7 +50,7 @@ class Batch:
 
     rows: tuple[int, ...]
     clean: Tensor  # latents (B, C, T, H, W)
-    text: Tensor  # (B, L, D), zeros after the true length; the null prompt where dropped
+    text: Tensor  # float32 (B, L, D), zeros after the true length; the null prompt where dropped
     dropped: Tensor  # bool (B,)
 
 
@@ -104,7 +104,8 @@ class Dataset:
             _open(Path(folder) / name, facts["sources"][name], self.space) for name in sorted(facts["sources"])
         ]
         self._first = np.cumsum([0, *map(len, self.sources)]).tolist()
-        self._token = self.space.text_dim * DTYPES[TEXT_DTYPE].itemsize  # bytes
+        self._text_dtype = DTYPES[self.space.text_stored_dtype]
+        self._token = self.space.text_dim * self._text_dtype.itemsize  # bytes
         self._first_prompt = np.cumsum([0, *(len(source.prompt_splits) for source in self.sources)]).tolist()
 
     def __len__(self) -> int:
@@ -255,9 +256,9 @@ class Dataset:
         return self._padded(torch.from_numpy(tokens), lengths)
 
     def _padded(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Tokens uint8 (n, bytes of one) of texts one after another -> (B, L, D)."""
+        """Tokens uint8 (n, bytes of one) of texts one after another -> float32 (B, L, D)."""
         padded = _zeros((len(lengths), self.space.text_length, self.space.text_dim))
-        for row, text in zip(padded, tokens.view(torch.float32).split(list(lengths)), strict=True):
+        for row, text in zip(padded, tokens.view(self._text_dtype).split(list(lengths)), strict=True):
             row[: len(text)] = text
         return padded
 

@@ -96,7 +96,7 @@ def write_items(path: Path, latent_space: LatentSpace, bucket: str, members: Seq
 
 def write_texts(folder: Path, latent_space: LatentSpace) -> None:
     """Write CAPTIONS and their texts as a cache's only part of them."""
-    found = [writing.bytes_of(text) for text in texts(latent_space)]
+    found = [writing.text_bytes(text, latent_space) for text in texts(latent_space)]
     captions = [
         Caption(text_id=f"text-{n}", caption=caption, tokens=n + 1, text_digest=digests.of_bytes(found[n].data))
         for n, caption in enumerate(CAPTIONS)

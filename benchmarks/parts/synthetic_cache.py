@@ -83,7 +83,8 @@ def _write(folder: Path, kind: Kind, rows: int, part: int) -> None:
 
 def _write_texts(folder: Path, name: str, kind: Kind, bank: torch.Tensor, numbers: np.ndarray) -> None:
     """Captions of rows and their tokens; number -1 is the null prompt."""
-    data = _cut(writing.bytes_of(bank[:, None]), numbers + 1, kind.tokens * kind.text_dim)
+    values = bank.to(layout.DTYPES[kind.space.text_stored_dtype])
+    data = _cut(writing.bytes_of(values[:, None]), numbers + 1, kind.tokens * kind.text_dim)
     columns = {
         "text_id": [_id("text", number) for number in numbers.tolist()],
         "caption": [_caption(number) for number in numbers.tolist()],

@@ -40,7 +40,7 @@ def _write(unit: Unit, ids: Sequence[str], captions: Sequence[str], codec: Codec
     for start in range(0, len(captions), size):
         batch = captions[start : start + size]
         found += codec.encode_text([*batch, *[batch[-1]] * (size - len(batch))])[: len(batch)]
-    data = [writing.bytes_of(text.cpu().float()) for text in found]
+    data = [writing.text_bytes(text.cpu(), pool.space) for text in found]
     rows = [
         Caption(text_id=one, caption=caption, tokens=len(text), text_digest=digests.of_bytes(text.data))
         for one, caption, text in zip(ids, captions, data, strict=True)

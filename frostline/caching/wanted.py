@@ -27,6 +27,7 @@ SAME_FOR_THE_LATENT = (
     "text_encoder_digest",
     "text_dim",
     "text_length",
+    "text_stored_dtype",
     "text_padding",
     "null_prompt",
 )
@@ -80,8 +81,8 @@ def text_id(caption: str, space: LatentSpace, params: CacheParams) -> str:
 
 
 def _how_text(space: LatentSpace, params: CacheParams) -> str:
-    facts = [space.text_encoder_digest, space.text_length, layout.TEXT_DTYPE, params.text_batch, params.threads]
-    return digests.of_json(facts)
+    facts = [space.text_encoder_digest, space.text_length, space.text_stored_dtype]
+    return digests.of_json([*facts, params.text_batch, params.threads])
 
 
 def _text_id(caption: str, how: str) -> str:

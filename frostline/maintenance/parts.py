@@ -22,7 +22,6 @@ from frostline.store.layout import (
     LATENT,
     PROMPTS,
     TEXT,
-    TEXT_DTYPE,
     Caption,
     Item,
     Prompt,
@@ -102,7 +101,7 @@ def _opened(path: Path, name: str, space: LatentSpace) -> Opened:
 def _tensors(space: LatentSpace, bucket: str | None) -> Tensors:
     """What the rows of a part are: latents of a bucket, or the tokens of texts."""
     if bucket is None:
-        return Tensors(shape=(space.text_dim,), dtype=DTYPES[TEXT_DTYPE])
+        return Tensors(shape=(space.text_dim,), dtype=DTYPES[space.text_stored_dtype])
     return Tensors(shape=space.shape(layout.bucket_of(bucket)), dtype=DTYPES[space.stored_dtype])
 
 

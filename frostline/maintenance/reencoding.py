@@ -26,7 +26,7 @@ from frostline.maintenance.findings import AGAIN, Finding
 from frostline.manifest import Columns, Row
 from frostline.params import CacheParams
 from frostline.store import payloads
-from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, TEXT_DTYPE, compute
+from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, compute
 
 UNSEEN = (FrostlineError, OSError)  # what reading media raises
 REMEDY = "if media, their decoder and the base are what they were, remove .work/latents and the cache, and " + AGAIN
@@ -90,7 +90,7 @@ def _texts(chosen: Sequence[Chosen], codec: Codec, size: int) -> Iterator[Findin
         batch = chosen[start : start + size]
         captions = [one.facts["caption"] for one in batch]
         made = codec.encode_text([*captions, *[captions[-1]] * (size - len(batch))])[: len(batch)]
-        yield from _compared(batch, [text.cpu() for text in made], EMBEDDING, TEXT_DTYPE)
+        yield from _compared(batch, [text.cpu() for text in made], EMBEDDING, codec.latent_space.text_stored_dtype)
 
 
 def _compared(chosen: Sequence[Chosen], made: Sequence[Tensor] | Tensor, column: str, dtype: str) -> Iterator[Finding]:

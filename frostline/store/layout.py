@@ -15,7 +15,6 @@ MANIFEST = "manifest.json"
 ITEMS, PROMPTS, CAPTIONS, TEXT = "items", "prompts", "captions", "text"
 LATENT, EMBEDDING = "latent", "embedding"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-TEXT_DTYPE = "float32"
 compute: Any = pyarrow.compute  # its functions are made when it is imported, where no type checker sees them
 REMEDY = "make the cache again with `dvc repro`; nothing needs to be deleted by hand"
 

@@ -8,16 +8,16 @@ import numpy as np
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
 from frostline.store import keys, payloads
-from frostline.store.layout import CAPTIONS, EMBEDDING, REMEDY, TEXT
+from frostline.store.layout import CAPTIONS, DTYPES, EMBEDDING, REMEDY, TEXT
 from frostline.store.parts import Parts
-from frostline.store.payloads import Payload, Runs
+from frostline.store.payloads import Payload, Runs, Tensors
 
 
 class Texts:
     """The captions of a source in their order, the null prompt first."""
 
     def __init__(self, folder: Path, names: Sequence[str], space: LatentSpace) -> None:
-        """Raises Refused if a text part is not that of its captions, or a text is longer than the contract's."""
+        """Raises Refused if a text part is not that of its captions, or its tokens are not the contract's."""
         parts, ids, lengths, digests = [], [], [], []
         for name in names:
             path = folder / name.replace(TEXT, CAPTIONS, 1)
@@ -65,4 +65,8 @@ def _part(text: Path, captions: Path, space: LatentSpace, lengths: np.ndarray, d
             f"{captions}: a text of {longest} tokens does not fit the contract's {space.text_length}; {REMEDY}"
         )
     first = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return payloads.open_payload(text, EMBEDDING, space, Runs(path=captions, first=first, digests=digests))
+    payload = payloads.open_payload(text, EMBEDDING, space, Runs(path=captions, first=first, digests=digests))
+    expected = Tensors(shape=(space.text_dim,), dtype=DTYPES[space.text_stored_dtype])
+    if payload.tensors != expected:
+        raise Refused(f"{text}: its tokens are {payload.tensors}, those of its contract are {expected}; {REMEDY}")
+    return payload

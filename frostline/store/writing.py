@@ -15,7 +15,7 @@ from frostline import contract as contracts
 from frostline import digests, files
 from frostline.contract import LatentSpace
 from frostline.store import layout
-from frostline.store.layout import DTYPES, EMBEDDING, LATENT, MANIFEST, TEXT_DTYPE, Caption, Item, Prompt
+from frostline.store.layout import DTYPES, EMBEDDING, LATENT, MANIFEST, Caption, Item, Prompt
 
 ROW_GROUP_BYTES = 32 << 20
 TENSOR = "frostline.tensor"  # the metadata with shape and dtype
@@ -36,6 +36,11 @@ def latent_bytes(raw: Tensor, space: LatentSpace) -> np.ndarray:
     return bytes_of(raw.to(DTYPES[space.stored_dtype]))
 
 
+def text_bytes(text: Tensor, space: LatentSpace) -> np.ndarray:
+    """An embedding (n_tokens, D) as it is stored: uint8 (n_tokens, width)."""
+    return bytes_of(text.to(DTYPES[space.text_stored_dtype]))
+
+
 def write_items(
     path: Path, space: LatentSpace, bucket: Sequence[int], facts: pa.Table, data: np.ndarray, found: Sequence[str]
 ) -> None:
@@ -54,7 +59,7 @@ def write_text(path: Path, space: LatentSpace, facts: pa.Table, data: np.ndarray
     ends = np.cumsum(lengths)
     tokens = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
     columns = {"text_id": pa.DictionaryArray.from_arrays(which, ids), "token": pa.array(tokens, pa.int64())}
-    _write_tensors(path, columns, EMBEDDING, data, space, (space.text_dim,), TEXT_DTYPE)
+    _write_tensors(path, columns, EMBEDDING, data, space, (space.text_dim,), space.text_stored_dtype)
 
 
 def write_captions(path: Path, space: LatentSpace, facts: pa.Table) -> None:

@@ -20,7 +20,6 @@ from frostline.survey import material
 from frostline.survey.material import Source
 
 SAMPLED = 20_000  # captions of one source that are tokenised
-TEXT_BYTES = 4  # of a number in an embedding: float32
 
 Tokens = Callable[[Sequence[str]], Sequence[int]]
 """captions -> how many tokens each has, uncut"""
@@ -114,7 +113,7 @@ def _text(source: Source, space: LatentSpace, tokens: Tokens) -> TextCost:
         captions=len(captions),
         lengths=lengths,
         cut=sum(length > space.text_length for length in lengths) / len(lengths) if lengths else 0.0,
-        text_bytes=round(kept * scale) * space.text_dim * TEXT_BYTES,
+        text_bytes=round(kept * scale) * space.text_dim * layout.DTYPES[space.text_stored_dtype].itemsize,
     )
 
 

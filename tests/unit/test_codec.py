@@ -146,6 +146,25 @@ def test_texts_are_cleaned_as_the_pipeline_does(tiny):
     assert codec.clean(" a\n b &amp; c") == "a b & c"
 
 
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_a_text_encoder_is_computed_in_its_own_dtype(tiny, tiny_base, tmp_path, key):
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    path = base / "text_encoder" / "config.json"
+    config = {name: value for name, value in json.loads(path.read_text()).items() if name != "dtype"}
+    path.write_text(json.dumps({**config, key: "bfloat16"}))
+    half = Codec(base)
+    assert (tiny.latent_space.text_stored_dtype, half.latent_space.text_stored_dtype) == ("float32", "bfloat16")
+    assert {p.dtype for p in half.text_encoder.parameters()} == {torch.bfloat16}
+    prompts = ["a handwritten digit seven", "zero"]
+    for full, rounded in zip(tiny.encode_text(prompts), half.encode_text(prompts), strict=True):
+        assert rounded.dtype == torch.float32
+        assert torch.equal(rounded, rounded.bfloat16().float())  # so nothing is lost when it is stored
+        assert not torch.equal(rounded, full)
+        assert (rounded - full).norm() < 0.05 * full.norm()
+    path.write_text(json.dumps(config))
+    assert Codec(base).latent_space.text_stored_dtype == "float32"
+
+
 def test_another_vae_is_another_space_and_its_statistics_are_not_its_identity(tiny_base, other_base, tmp_path):
     ours, theirs = codec.latent_space(tiny_base), codec.latent_space(other_base)
     assert ours.vae_digest != theirs.vae_digest

@@ -82,6 +82,19 @@ def test_bytes_are_read_into_the_room_that_is_given_and_finished_apart_from_it(r
     assert finished.text.data_ptr() % 64 == 0
 
 
+def test_texts_stored_in_bfloat16_take_half_the_bytes_and_are_read_as_what_they_are(root):
+    tiny.cache(root / "a", latent_space=tiny.space(text_stored_dtype="bfloat16"))
+    rows = indexed(root, "a")
+    numbers = rows.rows(tiny.IMAGES, "train")[:2].tolist()
+    stored = rows.read(numbers, [False, True])
+    assert len(stored.data) == (2 + 1) * 8 * 2 + 2 * 4 * 2 * 2 * 4
+    texts = [text.bfloat16().float() for text in tiny.texts(tiny.space())]
+    batch = rows.finish(stored)
+    assert batch.text.dtype == torch.float32
+    assert torch.equal(batch.text, latents.pad([texts[1], texts[0]], 6))
+    assert torch.equal(rows.prompts()["two"], latents.pad([texts[2]], 6))
+
+
 def test_prompts_without_media_stand_beside_rows(root):
     tiny.prompts_cache(root / "a")
     tiny.cache(root / "b")

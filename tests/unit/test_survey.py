@@ -128,7 +128,7 @@ def test_the_wrong_comes_first_and_like_stands_with_like(settings: Params):
 
 
 def test_bytes_calls_and_tokens_follow_bucket_base_and_params(settings: Params):
-    space = tiny.space(stored_dtype="bfloat16")
+    space = tiny.space(stored_dtype="bfloat16", text_stored_dtype="bfloat16")
     cost = forecast.forecast([source(healthy())], settings, space, letters)
     images, clips = cost.buckets
     assert images.shape == (4, 1, 4, 4)
@@ -137,7 +137,7 @@ def test_bytes_calls_and_tokens_follow_bucket_base_and_params(settings: Params):
     assert images.calls == -(-30 // settings.cache.encode_batch)
     (text,) = cost.texts
     assert text.captions == 60
-    assert text.text_bytes == 60 * 4 * space.text_dim * 4  # four words each
+    assert text.text_bytes == 60 * 4 * space.text_dim * 2  # four words each
     of_run = {(run.run, run.bucket): run for run in cost.runs}
     assert (of_run["teacher", "5x32x32"].tokens, of_run["teacher", "5x32x32"].step_tokens) == (32, 64)
     assert of_run["teacher", "1x32x32"].steps == 10

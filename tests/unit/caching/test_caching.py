@@ -81,6 +81,19 @@ def test_every_distinct_caption_is_stored_once_and_found_again(codec, whole):
     torch.testing.assert_close(text(latents, latents.previews["zero"]), texts[4], atol=1e-5, rtol=0)
 
 
+def test_a_bfloat16_text_encoder_loses_nothing_in_half_the_bytes(tiny_base, tmp_path):
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    path = base / "text_encoder" / "config.json"
+    files.write_json(path, {**files.read_json(path), "dtype": "bfloat16"})
+    half = Codec(base)
+    write([prompt(0, "two moving left")], half, tmp_path)
+    latents = Latents(tmp_path / "tiny")
+    stored = np.zeros((4, half.latent_space.text_dim * 2), np.uint8)
+    latents.texts.read_into(stored, latents.prompt_number(0))
+    (expected, *_) = half.encode_text(["two moving left"] * 4)  # a batch is padded with its last
+    assert torch.equal(torch.from_numpy(stored).view(torch.bfloat16).float(), expected)
+
+
 def test_all_captions_of_a_row_are_stored_with_their_weights(codec, tmp_path):
     several = row(0, captions=("two", "one", "two  two"), weights=(1.0, 0.5, 3.0))
     write([several, row(1)], codec, tmp_path)

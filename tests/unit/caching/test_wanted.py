@@ -72,6 +72,7 @@ def test_another_preprocessing_is_another_latent(monkeypatch):
         {"latents_std": (1.0,) * 4},
         {"text_encoder_digest": "c" * 32},
         {"text_length": 9},
+        {"text_stored_dtype": "bfloat16"},
         {"null_prompt": "blurred"},
     ],
 )
@@ -99,7 +100,7 @@ def test_a_text_id_is_of_the_cleaned_caption_and_its_encoder():
     space = tiny.space()
     first = text_id("a  b ", space)
     assert first == text_id("a b", space)
-    for other in ({"text_encoder_digest": "c" * 32}, {"text_length": 9}):
+    for other in ({"text_encoder_digest": "c" * 32}, {"text_length": 9}, {"text_stored_dtype": "bfloat16"}):
         assert text_id("a b", tiny.space(**other)) != first
     assert text_id("a c", space) != first
 

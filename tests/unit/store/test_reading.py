@@ -66,6 +66,15 @@ def test_texts_are_read_unpadded_and_the_null_prompt_first(folder):
     assert torch.equal(text(latents, latents.previews["two"]), texts[2])
 
 
+def test_tokens_of_another_dtype_than_the_contract_s_are_refused(folder):
+    path = folder / "text" / tiny.PART
+    table = pq.read_table(path)
+    metadata = {**table.schema.metadata, b"frostline.tensor": json.dumps({"shape": [16], "dtype": "bfloat16"}).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path, compression="none", use_dictionary=["text_id"])
+    sealed_anew(folder)
+    refused(folder, f"text/{tiny.PART}", "shape=(16,)", "shape=(8,)")
+
+
 def test_every_caption_of_an_item_has_its_text(tmp_path):
     latents, texts = Latents(tiny.cache(tmp_path / "cache", several=2)), tiny.texts(tiny.space())
     assert latents.facts("captions")[2]["captions"] == ["three", "one"]
