@@ -12,6 +12,7 @@ to 3e-8 of the standard deviation (root mean square; 1.1e-6 at most), decoded 14
 1e-5, those of a VAE of Wan2.1's depth too.
 """
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 from frostline import digests, files, latents, piecewise, tiling
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
+from frostline.params import Params
 from frostline.tiling import Tiling
 
 Dtype = Literal["float32", "bfloat16"]
@@ -47,7 +49,7 @@ class Codec:
         stored_dtype: Dtype = "bfloat16",
         device: str = "cpu",
     ) -> None:
-        """Raises WrongUse if a part of the base is missing."""
+        """``device`` is cpu or cuda. Raises WrongUse if a part of the base is missing."""
         self.base = Path(base)
         self.device = device
         for part in ("vae/config.json", "text_encoder/config.json", "tokenizer"):
@@ -125,12 +127,19 @@ class Codec:
             raise WrongUse(f"pixels {pixels.dtype} {tuple(pixels.shape)}: uint8 (B, T, H, W, 3) is asked for")
         expected = self.latent_space.shape(pixels.shape[1:4])
         vae = self.vae if self.latent_space.encode_dtype == "float32" else self._rounded_vae
-        raw = piecewise.encode(vae, pixels, self._scaled, tiled.tile).float()
+        with self._exactly():
+            raw = piecewise.encode(vae, pixels, self._scaled, tiled.tile).float()
         if tuple(raw.shape[1:]) != expected:
             raise Refused(
                 f"{self.base / 'vae'} gave latents {tuple(raw.shape[1:])} where its config promises {expected}"
             )
         return raw
+
+    def _exactly(self) -> contextlib.AbstractContextManager[None]:
+        """On a GPU: convolutions in the dtype that was asked for (not in TF32), by the same kernels every time."""
+        if self.device == "cpu":
+            return contextlib.nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         """Pixels uint8 (B, T, H, W, 3) -> (B, 3, T, H, W) as the VAE takes them, on the device."""
@@ -150,7 +159,8 @@ class Codec:
     def decode_float(self, normalised: Tensor) -> Tensor:
         """Latents (B, C, T', H', W') -> pixels float32 (B, T, H, W, 3) in 0 to 1."""
         low, high = self.latent_space.input_range
-        decoded: Any = self.vae.decode(self.denormalise(normalised.to(self.device).float()))
+        with self._exactly():
+            decoded: Any = self.vae.decode(self.denormalise(normalised.to(self.device).float()))
         video: Tensor = decoded.sample
         return ((video - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 4, 1)
 
@@ -176,6 +186,23 @@ class Codec:
         states = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         lengths = tokens.attention_mask.gt(0).sum(dim=1).tolist()
         return [state[:length].float().clone() for state, length in zip(states, lengths, strict=True)]
+
+
+def of_params(settings: Params, device: str = "cpu") -> Codec:
+    """The codec that caches of a project are made with."""
+    dtypes = settings.cache
+    return Codec(settings.base, encode_dtype=dtypes.encode_dtype, stored_dtype=dtypes.stored_dtype, device=device)
+
+
+def device(asked: Literal["auto", "cpu", "cuda"]) -> str:
+    """Where to compute; auto is a GPU if there is one. Raises WrongUse if there is none where one is asked for."""
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise WrongUse(
+            "cache.device: cuda, but torch finds no GPU here; look at `nvidia-smi` and at which torch is installed, "
+            "or set it to cpu, and everything is encoded again"
+        )
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def clean(text: str) -> str:

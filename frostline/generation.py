@@ -201,7 +201,8 @@ def sample_generator(seed: int, index: int) -> torch.Generator:
 def require_base(model: Model, codec: Codec) -> None:
     """Raise Refused, naming each field, if the codec is not the one whose latents and embeddings the model knows."""
     ours = model.contract.latent_space
-    theirs = codec.latent_space.model_copy(update={"stored_dtype": ours.stored_dtype})  # of the cache, not of the base
+    of_cache = {"encode_dtype": ours.encode_dtype, "stored_dtype": ours.stored_dtype}  # not of the base
+    theirs = codec.latent_space.model_copy(update=of_cache)
     contracts.require_same(
         ours,
         theirs,

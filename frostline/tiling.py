@@ -69,7 +69,8 @@ def spans(size: int, tile: int | None, *, stride: int, margin: int) -> list[Span
     if tile % stride or tile <= 2 * margin * stride:
         raise WrongUse(
             f"tile {tile}: must be a multiple of {stride} above {2 * margin * stride} pixels, "
-            f"as this VAE sees {margin * stride} pixels to each side"
+            f"as this VAE sees {margin * stride} pixels to each side: windows ask for cache.most_pixels of "
+            f"{((2 * margin + 1) * stride) ** 2} at least"
         )
     if tile >= size:
         return [Span(0, length, 0, length)]

@@ -18,13 +18,13 @@ def main() -> None:
     import torch
 
     from frostline import caching, manifest, params, workspace
+    from frostline import codec as codecs
     from frostline.caching.pool import Pool
-    from frostline.codec import Codec
     from frostline.sources import reading
 
     settings = params.load(args.params)
     source = settings.source(args.source)
-    codec = Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
+    codec = codecs.of_params(settings, codecs.device(settings.cache.device))
     torch.set_num_threads(settings.cache.threads)
     facts = caching.write_source(
         args.source,

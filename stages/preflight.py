@@ -18,15 +18,15 @@ def main() -> None:
 
     import torch
 
+    from frostline import codec as codecs
     from frostline import files, manifest, params
     from frostline.checks import of_data, of_training, report
-    from frostline.codec import Codec
     from frostline.dataset import Dataset
     from frostline.sources import reading
 
     settings = params.load(args.params)
     dataset = Dataset(args.index, args.latents)
-    codec = Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
+    codec = codecs.of_params(settings, codecs.device("auto"))
     torch.set_num_threads(settings.cache.threads)  # what is encoded again is encoded as the cache was
     findings = {}
     for name, source in settings.sources.items():

@@ -20,11 +20,11 @@ def main() -> None:
     parser.add_argument("--page", type=Path, required=True, help="folder of index.html and data.json")
     args = parser.parse_args()
 
+    from frostline import codec as codecs
     from frostline import params, survey, workspace
-    from frostline.codec import Codec
 
     settings = params.load(args.params)
-    codec = Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
+    codec = codecs.of_params(settings)
     sources = survey.read(list(settings.sources), args.manifests, args.sheets)
     found = survey.survey(sources, settings, codec.latent_space, lambda captions: _tokens(codec, captions))
     page, numbers = survey.render(survey.compose(found)), survey.numbers(found)

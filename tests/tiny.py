@@ -12,6 +12,7 @@ from frostline.contract import LatentSpace
 from frostline.dataset import Dataset
 from frostline.engine import Job
 from frostline.objectives import flow_matching
+from frostline.params import CacheParams
 from frostline.params.trainings import ModelParams, StudentParams, TrainParams
 from frostline.store import layout, writing
 from frostline.store.layout import Caption, Item, Prompt
@@ -148,6 +149,21 @@ def data(folder: Path, **facts: Any) -> Dataset:
     cache(folder / "latents" / "tiny", **facts)
     files.write_json(folder / "latents.json", dataset.index(folder / "latents", ["tiny"]))
     return Dataset(folder / "latents.json", folder / "latents")
+
+
+def cache_params(**changed: Any) -> CacheParams:
+    """Caches made in small batches, as params.yaml would say it."""
+    values: dict[str, Any] = {
+        "encode_batch": 2,
+        "text_batch": 4,
+        "most_pixels": 1 << 20,
+        "device": "cpu",
+        "threads": 1,
+        "encode_dtype": "float32",
+        "stored_dtype": "bfloat16",
+        "preview_prompts": ["zero"],
+    }
+    return records.parse(CacheParams, {**values, **changed}, origin="tests/tiny.py")
 
 
 def train_params(**changed: Any) -> TrainParams:

@@ -30,7 +30,16 @@ SPACE = LatentSpace(
     text_dim=TEXT_DIM,
     text_length=16,
 )
-PARAMS = CacheParams(encode_batch=32, text_batch=32, threads=1, stored_dtype="bfloat16", preview_prompts=("a preview",))
+PARAMS = CacheParams(
+    encode_batch=32,
+    text_batch=32,
+    most_pixels=1 << 20,
+    device="cpu",
+    threads=1,
+    encode_dtype="float32",
+    stored_dtype="bfloat16",
+    preview_prompts=("a preview",),
+)
 
 
 class Synthetic(Codec):

@@ -36,7 +36,7 @@ def write_source(
     """
     if not len(rows):
         raise WrongUse("the manifest has no rows: look at its rejected.parquet for the reasons")
-    what = wanted.of(rows, codec.latent_space, params)
+    what = wanted.of(rows, codec.latent_space, params, codec.device)
     with pool.using():
         before = publishing.published(pool).get(source, set())
         captions, tokens = _fill_texts(what, codec, params, pool)
@@ -81,7 +81,7 @@ def _fill_items(
     """Have all latents in the pool; gives the parts of items."""
     parts: list[Part] = []
     for bucket, start, end in _buckets(what.shown):
-        encoder = Encoder(bucket, pixels, codec, params.encode_batch, pool)
+        encoder = Encoder(bucket, pixels, codec, params, pool)
         here = building.item_parts(facts.slice(start, end - start), bucket, encoder.width, pool.space)
         absent = [part for part in here if not pool.digest(part.name)]
         if absent:

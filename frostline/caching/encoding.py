@@ -17,12 +17,13 @@ import numpy as np
 import torch
 import tqdm
 
-from frostline.caching import units
+from frostline.caching import units, wanted
 from frostline.caching.pool import LATENTS, Pool
 from frostline.caching.units import Claims, Unit
 from frostline.codec import Codec
 from frostline.errors import Refused
 from frostline.manifest import Columns, Row
+from frostline.params import CacheParams
 from frostline.store import layout, writing
 
 UNIT_BATCHES = 16
@@ -55,10 +56,11 @@ class Ending:
 class Encoder:
     """Encodes rows of one bucket."""
 
-    def __init__(self, bucket: Bucket, pixels: Pixels, codec: Codec, size: int, pool: Pool) -> None:
-        """``size`` is the number of items of a VAE call."""
-        self.bucket, self.pixels, self.codec, self.size, self.pool = bucket, pixels, codec, size, pool
+    def __init__(self, bucket: Bucket, pixels: Pixels, codec: Codec, params: CacheParams, pool: Pool) -> None:
+        self.bucket, self.pixels, self.codec, self.pool = bucket, pixels, codec, pool
         self.name = layout.bucket_name(bucket)
+        self.size = params.encode_batch  # items of a VAE call
+        self.tiled = wanted.tiled(*bucket[1:], codec.latent_space, params)
         self.shape = codec.latent_space.shape(bucket)
         self.width = int(np.prod(self.shape)) * layout.DTYPES[codec.latent_space.stored_dtype].itemsize
 
@@ -70,9 +72,10 @@ class Encoder:
         Raises Refused if the VAE gives something that is no number.
         """
         batches = max(UNIT_BATCHES, UNIT_BYTES // (self.width * self.size))
+        doing = f"encoding {self.name} on {self.codec.device}"
         with (
             Claims(units.cut(ids, self.size * batches, LATENTS, self.pool), self.pool) as claims,
-            tqdm.tqdm(total=len(ids), desc=f"encoding {self.name}", unit="item", mininterval=2.0) as bar,
+            tqdm.tqdm(total=len(ids), desc=doing, unit="item", mininterval=2.0) as bar,
             ThreadPoolExecutor(1) as writer,
         ):
             written: Future[None] | None = None
@@ -125,7 +128,7 @@ class Encoder:
         """Latents as they are stored, uint8 (n, width)."""
         stacked = torch.from_numpy(np.stack([pixels for _, pixels in batch]))
         padded = torch.cat([stacked, stacked[-1:].expand(self.size - len(batch), *stacked.shape[1:])])
-        raw = self.codec.encode(padded)[: len(batch)].cpu()
+        raw = self.codec.encode(padded, self.tiled)[: len(batch)].cpu()
         if not torch.isfinite(raw).all():
             names = [task.row.locator for task, _ in batch]
             raise Refused(f"{self.codec.base / 'vae'}: gives numbers that are not finite for one of {names}")

@@ -23,7 +23,7 @@ def encode(ids: Sequence[str], captions: Sequence[str], fresh: Set[str], codec: 
     They go in batches of ``size``, the last of a unit padded. Units that another process has claimed are waited for.
     """
     with (
-        tqdm.tqdm(total=len(ids), desc="encoding text", unit="text", mininterval=2.0) as bar,
+        tqdm.tqdm(total=len(ids), desc=f"encoding text on {codec.device}", unit="text", mininterval=2.0) as bar,
         Claims(units.cut(ids, size * UNIT_BATCHES, CAPTIONS, pool), pool) as claims,
     ):
         for unit, claim in claims:

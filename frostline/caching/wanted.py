@@ -12,15 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from frostline import codec as codecs
-from frostline import digests
+from frostline import digests, tiling
 from frostline.contract import LatentSpace
 from frostline.manifest import Columns, Row, alteration
 from frostline.params import CacheParams
 from frostline.store import layout
 from frostline.store.layout import Item, Prompt, compute
+from frostline.tiling import Tiling
 
+DEVICES = ("cpu", "cuda")
 PREPROCESSING = 1  # raise when the way from file to pixels changes what it gives
-UNTILED = "untiled"
 SAME_FOR_THE_LATENT = (
     "latents_mean",
     "latents_std",
@@ -47,16 +48,16 @@ class Wanted:
     previews: dict[str, str]  # text ids of the preview prompts
 
 
-def of(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> Wanted:
-    """What the cache of a manifest is to hold in a latent space."""
+def of(rows: Columns[Row], space: LatentSpace, params: CacheParams, device: str) -> Wanted:
+    """What the cache of a manifest is to hold in a latent space, encoded on a device: cpu or cuda."""
     previews = params.preview_prompts
     is_prompt = compute.equal(rows.table["medium"], "prompt")
     shown = Columns(Row, rows.table.filter(compute.invert(is_prompt)).sort_by(ORDER).combine_chunks())
     prompts = Columns(Row, rows.table.filter(is_prompt).sort_by(ORDER).combine_chunks())
-    ids = _text_ids(rows, space, params)
+    ids = _text_ids(rows, space, params, device)
     return Wanted(
         shown=shown,
-        latent_ids=pa.array(_latent_ids(shown, space, params), pa.string()),
+        latent_ids=pa.array(_latent_ids(shown, space, params, device), pa.string()),
         prompts=prompts,
         captions=_captions(rows, ids, space, previews),
         text_ids=ids,
@@ -70,30 +71,57 @@ def apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return [row for row in rows if row.medium != "prompt"], prompts
 
 
-def latent_id(row: Row, space: LatentSpace, params: CacheParams) -> str:
+def latent_id(row: Row, space: LatentSpace, params: CacheParams, device: str) -> str:
     """Digest of everything the stored latent depends on, to its last bit: see docs/latents.md."""
-    return _latent_ids(Columns.of(Row, [row]), space, params)[0]
+    return _latent_ids(Columns.of(Row, [row]), space, params, device)[0]
 
 
-def text_id(caption: str, space: LatentSpace, params: CacheParams) -> str:
+def latent_ids(row: Row, space: LatentSpace, params: CacheParams) -> list[str]:
+    """The id of a row's latent from each kind of device; a cache holds one of them."""
+    return [latent_id(row, space, params, device) for device in DEVICES]
+
+
+def text_ids(caption: str, space: LatentSpace, params: CacheParams) -> list[str]:
+    """The id of a caption's embedding from each kind of device; a cache holds one of them."""
+    return [text_id(caption, space, params, device) for device in DEVICES]
+
+
+def text_id(caption: str, space: LatentSpace, params: CacheParams, device: str) -> str:
     """Digest of everything a caption's embedding depends on, to its last bit."""
-    return _text_id(caption, _how_text(space, params))
+    return _text_id(caption, _how_text(space, params, device))
 
 
-def _how_text(space: LatentSpace, params: CacheParams) -> str:
+def tiled(height: int, width: int, space: LatentSpace, params: CacheParams) -> Tiling:
+    """How frames of a bucket are cut for encoding."""
+    return tiling.chosen(height, width, most_pixels=params.most_pixels, stride=space.spatial_stride)
+
+
+def _how_text(space: LatentSpace, params: CacheParams, device: str) -> str:
     facts = [space.text_encoder_digest, space.text_length, space.text_stored_dtype]
-    return digests.of_json([*facts, params.text_batch, params.threads])
+    return digests.of_json([*facts, params.text_batch, _computed_on(device, params)])
+
+
+def _computed_on(device: str, params: CacheParams) -> int | str:
+    """What rounds the last bits: the threads of a CPU, which a GPU does not ask."""
+    return params.threads if device == "cpu" else device
 
 
 def _text_id(caption: str, how: str) -> str:
     return digests.of_bytes(f"{how} {codecs.clean(caption)}".encode())
 
 
-def _latent_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> list[str]:
-    facts = {key: value for key, value in space.model_dump(mode="json").items() if key not in SAME_FOR_THE_LATENT}
-    how = digests.of_json([facts, UNTILED, PREPROCESSING, params.encode_batch, params.threads])
+def _latent_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams, device: str) -> list[str]:
     names = ("content", "start", "crop", "frames", "height", "width", "shown", "flip")
-    return [_latent_id(how, *facts) for facts in zip(*map(rows.values, names), strict=True)]
+    sizes = set(zip(rows.values("height"), rows.values("width"), strict=True))
+    ways = {size: _how_latent(*size, space, params, device) for size in sizes}
+    facts = zip(*map(rows.values, names), strict=True)
+    return [_latent_id(ways[one[4], one[5]], *one) for one in facts]
+
+
+def _how_latent(height: int, width: int, space: LatentSpace, params: CacheParams, device: str) -> str:
+    facts = {key: value for key, value in space.model_dump(mode="json").items() if key not in SAME_FOR_THE_LATENT}
+    cut, on = tiled(height, width, space, params).key(), _computed_on(device, params)
+    return digests.of_json([facts, cut, PREPROCESSING, params.encode_batch, on])
 
 
 def _latent_id(
@@ -113,11 +141,11 @@ def _latent_id(
     return digests.of_bytes(text.encode())
 
 
-def _text_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams) -> pa.Table:
+def _text_ids(rows: Columns[Row], space: LatentSpace, params: CacheParams, device: str) -> pa.Table:
     """Every caption there is, and its text id; several captions may be read as one text."""
     others = [space.null_prompt, *params.preview_prompts]
     captions = compute.unique(pa.concat_arrays([_flat(rows, "captions"), pa.array(others, pa.string())]))
-    how = _how_text(space, params)
+    how = _how_text(space, params, device)
     ids = [_text_id(caption, how) for caption in captions.to_pylist()]
     return pa.table({"caption": captions, "text_id": pa.array(ids, pa.string())})
 

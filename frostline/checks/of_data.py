@@ -14,7 +14,7 @@ from frostline.codec import Codec
 from frostline.dataset import Dataset
 from frostline.errors import Refused
 from frostline.manifest import Row
-from frostline.params import Params
+from frostline.params import CacheParams, Params
 
 
 def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels, params: Params) -> list[Finding]:
@@ -32,10 +32,12 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
     )
     shown, prompts = wanted.apart(rows)
     known = {name: number for number, name in enumerate(dataset.ids("latent_id"))}
-    ids = [wanted.latent_id(row, space, params.cache) for row in shown]
-    pairs = [(row, known[id_]) for row, id_ in zip(shown, ids, strict=True) if id_ in known]
+    ids = [(row, wanted.latent_ids(row, space, params.cache)) for row in shown]
+    found_at = [(row, [known[id_] for id_ in of_row if id_ in known]) for row, of_row in ids]
+    pairs = [(row, places[0]) for row, places in found_at if places]
     texts = {(prompt.id, prompt.text_id) for prompt in dataset.prompt_items}
-    unread = [row for row in prompts if (row.id, wanted.text_id(row.captions[0], space, params.cache)) not in texts]
+    asked = [[(row.id, id_) for id_ in wanted.text_ids(row.captions[0], space, params.cache)] for row in prompts]
+    unread = [row for row in asked if texts.isdisjoint(row)]
     missing = len(shown) - len(pairs) + len(unread)
     if missing or not rows:
         raise Refused(
@@ -47,7 +49,7 @@ def findings(dataset: Dataset, codec: Codec, rows: Sequence[Row], pixels: Pixels
         here = [(row, number) for row, number in pairs if dataset.bucket(number) == bucket]
         found.append(_statistics(dataset, bucket, settings.statistics_rows))
         found.append(_roundtrip(dataset, codec, here[: settings.roundtrip_rows], pixels, settings.minimum_psnr))
-        found.append(_identity(dataset, codec, here[: settings.reencode_rows], pixels, params.cache.encode_batch))
+        found.append(_identity(dataset, codec, here[: settings.reencode_rows], pixels, params.cache))
     return found
 
 
@@ -62,14 +64,22 @@ def _roundtrip(
 ) -> Finding:
     latents = dataset.batch([number for _, number in pairs]).clean
     return codec_roundtrip.check(
-        pixels=_stacked(pairs, pixels), latents=latents, decode=codec.decode_float, least_decibels=minimum
+        pixels=_stacked(pairs, pixels),
+        latents=latents,
+        decode=lambda given: codec.decode_float(given).cpu(),
+        least_decibels=minimum,
     )
 
 
-def _identity(dataset: Dataset, codec: Codec, pairs: Sequence[tuple[Row, int]], pixels: Pixels, batch: int) -> Finding:
+def _identity(
+    dataset: Dataset, codec: Codec, pairs: Sequence[tuple[Row, int]], pixels: Pixels, params: CacheParams
+) -> Finding:
+    shown = pairs[0][0]
+    tiled = wanted.tiled(shown.height, shown.width, codec.latent_space, params)
+
     def encode(given: Tensor) -> Tensor:
-        padded = torch.cat([given, given[-1:].expand(max(0, batch - len(given)), *given.shape[1:])])
-        return codec.encode(padded)[: len(given)]
+        padded = torch.cat([given, given[-1:].expand(max(0, params.encode_batch - len(given)), *given.shape[1:])])
+        return codec.encode(padded, tiled)[: len(given)].cpu()
 
     return cache_identity.check(
         pixels=_stacked(pairs, pixels),

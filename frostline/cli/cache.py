@@ -85,13 +85,13 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove from the pool what no source of params.yaml uses any more."""
+    from frostline import codec as codecs
     from frostline import params as settings_of
     from frostline.caching.pool import Pool
-    from frostline.codec import Codec
     from frostline.maintenance import pruning
 
     settings = settings_of.load(params)
-    store = Pool(pool, Codec(settings.base, stored_dtype=settings.cache.stored_dtype).latent_space)
+    store = Pool(pool, codecs.of_params(settings).latent_space)
     with _held(store, alone=not dry_run):
         unused = pruning.find(sorted(settings.sources), latents, manifests, settings.cache, store)
         if not dry_run:
@@ -102,11 +102,11 @@ def prune(
 
 def _codec(settings: "Params") -> "Codec | None":
     """The base, if it is at hand."""
-    from frostline.codec import Codec
+    from frostline import codec as codecs
 
     if not Path(settings.base).exists():
         return None
-    return Codec(settings.base, stored_dtype=settings.cache.stored_dtype)
+    return codecs.of_params(settings, codecs.device("auto"))
 
 
 @contextlib.contextmanager

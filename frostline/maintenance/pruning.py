@@ -81,7 +81,8 @@ def _name(path: Path, pool: Pool) -> str:
 
 def _needed(manifests: Sequence[Path], params: CacheParams, used: set[str], pool: Pool) -> dict[str, pa.Array]:
     """Ids by column that manifests ask for and no part of ``used`` has."""
-    asked = [wanted.of(manifest.read_columns(path), pool.space, params) for path in manifests]
+    rows = [manifest.read_columns(path) for path in manifests]
+    asked = [wanted.of(one, pool.space, params, device) for one in rows for device in wanted.DEVICES]
     ids = {
         "latent_id": [one.latent_ids for one in asked],
         "text_id": [one.captions["text_id"].combine_chunks() for one in asked],

@@ -25,7 +25,7 @@ from frostline.maintenance.caches import Cache
 from frostline.maintenance.findings import AGAIN, Finding
 from frostline.manifest import Columns, Row
 from frostline.params import CacheParams
-from frostline.store import payloads
+from frostline.store import layout, payloads
 from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, compute
 
 UNSEEN = (FrostlineError, OSError)  # what reading media raises
@@ -63,13 +63,14 @@ def _latents(
     chosen: Sequence[Chosen], rows: Columns[Row], pixels: Pixels, codec: Codec, params: CacheParams
 ) -> Iterator[Finding]:
     """Encode rows of one part as the cache was: in batches of one size, the last padded."""
-    size = params.encode_batch
+    size, (_, height, width) = params.encode_batch, layout.bucket_of(chosen[0].path.parent.name)
+    tiled = wanted.tiled(height, width, codec.latent_space, params)
     ids = pa.array([one.facts["id"] for one in chosen], pa.string())
     known = {row.id: row for row in Columns(Row, rows.table.filter(compute.is_in(rows.table["id"], ids))).records()}
     shown: list[tuple[Chosen, np.ndarray]] = []
     for one in chosen:
         row = known.get(one.facts["id"])
-        if row is None or wanted.latent_id(row, codec.latent_space, params) != one.id:
+        if row is None or one.id not in wanted.latent_ids(row, codec.latent_space, params):
             yield one.finding("no longer a row of the source's manifest", AGAIN)
             continue
         try:
@@ -80,7 +81,7 @@ def _latents(
         batch = shown[start : start + size]
         stacked = torch.from_numpy(np.stack([seen for _, seen in batch]))
         padded = torch.cat([stacked, stacked[-1:].expand(size - len(batch), *stacked.shape[1:])])
-        made = codec.encode(padded)[: len(batch)].cpu()
+        made = codec.encode(padded, tiled)[: len(batch)].cpu()
         yield from _compared([one for one, _ in batch], made, LATENT, codec.latent_space.stored_dtype)
 
 

@@ -19,7 +19,10 @@ class CacheParams(Record):
 
     encode_batch: Positive  # items per VAE call, padded: results depend on it
     text_batch: Positive
+    most_pixels: Positive  # of a frame that is encoded whole; larger ones go in windows of at most as many
+    device: Literal["auto", "cpu", "cuda"]  # auto: a GPU if there is one; latents depend on it in their last bits
     threads: Positive  # of CPU; latents depend on it in their last bits
+    encode_dtype: Literal["float32", "bfloat16"]
     stored_dtype: Literal["float32", "bfloat16"]
     preview_prompts: tuple[str, ...]  # encoded beside the captions, for the previews of trainings
 

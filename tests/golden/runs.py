@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import caching, digits, engine, models, params, records, trainings, transformer
+from frostline import caching, digits, engine, models, trainings, transformer
 from frostline.caching import wanted
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
@@ -28,17 +28,7 @@ Numbers = dict[str, list[float] | str]
 def cache(folder: Path) -> Numbers:
     """Images and clips of digits, one with two captions, and a prompt through a fixed VAE and text encoder."""
     base = conftest.make_base(folder / "base", seed=0)
-    settings = records.parse(
-        params.CacheParams,
-        {
-            "encode_batch": 2,
-            "text_batch": 4,
-            "threads": 1,
-            "stored_dtype": "float32",
-            "preview_prompts": ["a handwritten digit one"],
-        },
-        origin="tests/golden",
-    )
+    settings = tiny.cache_params(stored_dtype="float32", preview_prompts=["a handwritten digit one"])
     codec = Codec(base, stored_dtype=settings.stored_dtype)
     rows = [_digit(0, 1), _digit(1, 1), _digit(2, 1), _digit(3, 5), _digit(4, 5)]
     rows[1] = dataclasses.replace(rows[1], captions=(*rows[1].captions, "a digit"), weights=(2.0, 1.0))
@@ -60,8 +50,8 @@ def cache(folder: Path) -> Numbers:
     found |= {"prompt": _text(latents, latents.prompt_number(0))}
     altered = dataclasses.replace(rows[3], shown=(3, 5, 7, 9, 11), flip=True)
     ids = {
-        "latent id": wanted.latent_id(rows[3], tiny.space(), settings),
-        "altered latent id": wanted.latent_id(altered, tiny.space(), settings),
+        "latent id": wanted.latent_id(rows[3], tiny.space(), settings, "cpu"),
+        "altered latent id": wanted.latent_id(altered, tiny.space(), settings, "cpu"),
     }
     return {**found, **ids, "null": _text(latents, 0)}
 

@@ -1,6 +1,7 @@
 import json
 import shutil
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.pipelines.wan import pipeline_wan
 
-from frostline import codec, randomness
+from frostline import codec, params, randomness
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.tiling import Tiling
@@ -163,6 +164,24 @@ def test_a_text_encoder_is_computed_in_its_own_dtype(tiny, tiny_base, tmp_path, 
         assert (rounded - full).norm() < 0.05 * full.norm()
     path.write_text(json.dumps(config))
     assert Codec(base).latent_space.text_stored_dtype == "float32"
+
+
+def test_a_codec_is_made_as_params_say(tiny_base):
+    default = params.load(Path(__file__).parents[2] / "params.yaml")
+    asked = default.cache.model_copy(update={"encode_dtype": "bfloat16", "stored_dtype": "float32"})
+    made = codec.of_params(default.model_copy(update={"base": str(tiny_base), "cache": asked}))
+    assert (made.latent_space.encode_dtype, made.latent_space.stored_dtype) == ("bfloat16", "float32")
+    assert (made.base, made.device) == (tiny_base, "cpu")
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_missed_where_one_is_asked_for():
+    assert codec.device("cpu") == "cpu"
+    if torch.cuda.is_available():
+        assert codec.device("auto") == codec.device("cuda") == "cuda"
+        return
+    assert codec.device("auto") == "cpu"
+    with pytest.raises(WrongUse, match=r"cache\.device: cuda.*set it to cpu"):
+        codec.device("cuda")
 
 
 def test_another_vae_is_another_space_and_its_statistics_are_not_its_identity(tiny_base, other_base, tmp_path):

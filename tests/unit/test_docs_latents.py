@@ -15,14 +15,13 @@ from frostline import caching, latents, records
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
 from frostline.manifest import Columns, Row
-from frostline.params import CacheParams
 from frostline.params.sources import DigitsParams
 from frostline.sources import embedded
 from frostline.store.reading import Latents
+from tests import tiny
 
 PAGE = (Path(__file__).parents[2] / "docs" / "latents.md").read_text("utf-8")
 DIGITS = {"kind": "digits", "path": "frostline/digits.py", "size": 32, "draws": [{"frames": 1, "per_scan": 1}]}
-SETTINGS = {"encode_batch": 4, "text_batch": 4, "threads": 1, "stored_dtype": "bfloat16", "preview_prompts": ["one"]}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def project(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = records.parse(DigitsParams, DIGITS, origin="x")
     drawn = embedded.rows("digits", source, lambda scans: scans[:12])
     rows = [*drawn, *(_prompt(row) for row in drawn[:1])]
-    codec, params = Codec(tiny_base), records.parse(CacheParams, SETTINGS, origin="x")
+    codec, params = Codec(tiny_base), tiny.cache_params(encode_batch=4, preview_prompts=["one"])
     pool, output = Pool(folder / "pool", codec.latent_space), folder / "data" / "latents" / "digits"
     columns = Columns.of(Row, rows)
     caching.write_source("digits", columns, lambda row: embedded.pixels(source, row), codec, params, pool, output)

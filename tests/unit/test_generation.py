@@ -1,5 +1,6 @@
 """Samples depend on (weights, prompt, seed, index, bucket) alone, and what the contract forbids is refused."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -127,6 +128,14 @@ def test_renoise_students_draw_fresh_noise_per_sample(make_model, base_codec, tm
 def test_a_base_with_another_vae_is_refused(tiny_model, other_base):
     with pytest.raises(Refused, match=r"latent_space\.vae_digest|vae_digest"):
         generation.Generator(models.load(tiny_model), codec.Codec(other_base))
+
+
+def test_how_a_cache_was_encoded_and_stored_does_not_make_its_base_another(make_model, tiny_base, tmp_path):
+    model = models.load(make_model(tmp_path / "teacher"))
+    rounded = {"encode_dtype": "bfloat16", "stored_dtype": "float32"}
+    space = model.contract.latent_space.model_copy(update=rounded)
+    model = dataclasses.replace(model, contract=model.contract.model_copy(update={"latent_space": space}))
+    generation.require_base(model, codec.Codec(tiny_base))
 
 
 def test_the_base_is_found_above_the_model(make_model, tiny_base, tmp_path):

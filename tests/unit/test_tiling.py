@@ -44,7 +44,7 @@ def test_a_side_without_a_tile_or_shorter_than_one_is_whole():
 
 @pytest.mark.parametrize("tile", [144, 100, 8, 0, -8, 516])
 def test_a_tile_that_is_all_margin_or_cuts_a_latent_is_refused(tile):
-    with pytest.raises(WrongUse, match=rf"tile {tile}: must be a multiple of 8 above 144 pixels"):
+    with pytest.raises(WrongUse, match=rf"tile {tile}: must be a multiple of 8 above 144 pixels.*most_pixels of 23104"):
         tiling.spans(720, tile, stride=8, margin=9)
 
 

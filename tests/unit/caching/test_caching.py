@@ -5,22 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from frostline import caching, digests, files, records
+from frostline import caching, digests, files
 from frostline.caching import cutting, encoding, wanted
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import Columns, Row
-from frostline.params import CacheParams
 from frostline.store.layout import MANIFEST
 from frostline.store.reading import Latents
+from frostline.tiling import WHOLE, Tiling
+from tests import tiny
 from tests.unit.caching.rows import pixels, prompt, row
 
-SETTINGS = records.parse(
-    CacheParams,
-    {"encode_batch": 2, "text_batch": 4, "threads": 1, "stored_dtype": "bfloat16", "preview_prompts": ["zero"]},
-    origin="x",
-)
+SETTINGS = tiny.cache_params()
 ROWS = [*(row(n, caption=("one", "two")[n % 2]) for n in range(5)), row(5, frames=5, caption="three moving left")]
 
 
@@ -29,10 +26,10 @@ def codec(tiny_base):
     return Codec(tiny_base)
 
 
-def write(rows, codec, folder, pixels=pixels, source="tiny"):
+def write(rows, codec, folder, pixels=pixels, source="tiny", settings=SETTINGS):
     """Make the cache of rows below a folder, with the pool there."""
     pool = Pool(folder / "pool", codec.latent_space)
-    return caching.write_source(source, Columns.of(Row, rows), pixels, codec, SETTINGS, pool, folder / source)
+    return caching.write_source(source, Columns.of(Row, rows), pixels, codec, settings, pool, folder / source)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +66,28 @@ def test_every_row_is_stored_as_the_vae_s_mean_in_a_padded_batch(codec, whole):
     assert torch.equal(latents.raw([last]), expected)
 
 
+def test_large_frames_go_in_windows_and_small_ones_stay_what_they_were(codec, tmp_path):
+    large = row(0, height=120, width=152, crop=(0, 0, 152, 120))
+    shown = np.random.default_rng(0).integers(0, 256, (1, 120, 152, 3), dtype=np.uint8)
+    asked = []
+
+    class Noting(Codec):
+        def encode(self, pixels, tiled=WHOLE):
+            asked.append((tuple(pixels.shape[2:4]), tiled))
+            return super().encode(pixels, tiled)
+
+    noting = Noting(codec.base)
+    settings = tiny.cache_params(most_pixels=104 * 104, stored_dtype="float32")
+    rows = [large, row(1)]
+    write(rows, noting, tmp_path, lambda one: shown if one.height == 120 else pixels(one), settings=settings)
+    assert set(asked) == {((120, 152), Tiling(tile=104)), ((16, 16), WHOLE)}
+    latents = Latents(tmp_path / "tiny")
+    ids = {fact["item"]: fact["latent_id"] for fact in latents.facts("item", "latent_id")}
+    plain = {one.item: wanted.latent_id(one, codec.latent_space, SETTINGS, "cpu") for one in rows}
+    assert ids["item-0"] != plain["item-0"]
+    assert ids["item-1"] == plain["item-1"]
+
+
 def test_every_distinct_caption_is_stored_once_and_found_again(codec, whole):
     latents = Latents(whole)
     tokens = sum(part["rows"] for part in latents.manifest["parts"] if part["name"].startswith("text/"))
@@ -101,7 +120,9 @@ def test_all_captions_of_a_row_are_stored_with_their_weights(codec, tmp_path):
     first, second = latents.facts("captions", "text_ids")
     assert first["captions"] == list(several.captions)
     assert latents.weights(0).tolist() == [1.0, 0.5, 3.0]
-    assert first["text_ids"] == [wanted.text_id(caption, latents.space, SETTINGS) for caption in several.captions]
+    assert first["text_ids"] == [
+        wanted.text_id(caption, latents.space, SETTINGS, "cpu") for caption in several.captions
+    ]
     assert second["captions"] == ["one"]
     assert latents.text_number(1) == latents.text_number(0, caption=1)
     for caption, expected in enumerate(codec.encode_text(several.captions)):

@@ -2,25 +2,18 @@ import dataclasses
 
 import pytest
 
-from frostline import records
 from frostline.caching import wanted
 from frostline.manifest import Columns, Row
-from frostline.params import CacheParams
 from tests import tiny
 from tests.unit.caching.rows import prompt, row
 
 
-def settings(**changed):
-    facts = {"encode_batch": 2, "text_batch": 4, "threads": 1, "stored_dtype": "bfloat16", "preview_prompts": []}
-    return records.parse(CacheParams, facts | changed, origin="test")
+def latent_id(row, space, device="cpu", **changed):
+    return wanted.latent_id(row, space, tiny.cache_params(**changed), device)
 
 
-def latent_id(row, space, **changed):
-    return wanted.latent_id(row, space, settings(**changed))
-
-
-def text_id(caption, space, **changed):
-    return wanted.text_id(caption, space, settings(**changed))
+def text_id(caption, space, device="cpu", **changed):
+    return wanted.text_id(caption, space, tiny.cache_params(**changed), device)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +50,26 @@ def test_what_moves_the_last_bits_is_another_latent(changed):
 def test_what_moves_the_last_bits_is_another_text(changed):
     assert text_id("a", tiny.space(), **changed) != text_id("a", tiny.space())
     assert text_id("a", tiny.space(), encode_batch=5) == text_id("a", tiny.space())
+
+
+def test_another_kind_of_device_is_another_latent_and_another_text():
+    one, space = row(0), tiny.space()
+    assert latent_id(one, space, "cuda") != latent_id(one, space, "cpu")
+    assert latent_id(one, space, "cuda", threads=2) == latent_id(one, space, "cuda")  # it does not ask the CPU's
+    assert text_id("a", space, "cuda") != text_id("a", space, "cpu")
+    both = wanted.latent_ids(one, space, tiny.cache_params())
+    assert both == [latent_id(one, space, "cpu"), latent_id(one, space, "cuda")]
+    assert wanted.text_ids("a", space, tiny.cache_params()) == [text_id("a", space, kind) for kind in ("cpu", "cuda")]
+
+
+def test_windows_are_of_the_bucket_and_its_latents_alone():
+    small, large, space = row(0), row(0, height=128, width=256, crop=(0, 0, 256, 128)), tiny.space()
+    whole = {one.width: latent_id(one, space) for one in (small, large)}
+    assert latent_id(small, space, most_pixels=128 * 128) == whole[16]
+    assert latent_id(large, space, most_pixels=128 * 256) == whole[256]
+    cut = [latent_id(large, space, most_pixels=side**2) for side in (120, 128)]
+    assert len({*cut, whole[256]}) == 3
+    assert wanted.tiled(128, 256, space, tiny.cache_params(most_pixels=128**2 + 5)).tile == 128
 
 
 def test_another_preprocessing_is_another_latent(monkeypatch):
@@ -106,7 +119,7 @@ def test_a_text_id_is_of_the_cleaned_caption_and_its_encoder():
 
 
 def _of(*rows: Row) -> wanted.Wanted:
-    return wanted.of(Columns.of(Row, list(rows)), tiny.space(), settings(preview_prompts=["preview"]))
+    return wanted.of(Columns.of(Row, list(rows)), tiny.space(), tiny.cache_params(preview_prompts=["preview"]), "cpu")
 
 
 def test_items_are_ordered_by_bucket_item_and_id():

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from frostline import caching, digests, files, manifest, records
+from frostline import caching, digests, files, manifest
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
 from frostline.maintenance import verifying
@@ -17,16 +17,12 @@ from frostline.maintenance.contents import Contents
 from frostline.maintenance.repairing import Repair
 from frostline.maintenance.verifying import Expected, Looked
 from frostline.manifest import Columns, Row
-from frostline.params import CacheParams
 from frostline.store import layout, writing
 from frostline.store.layout import MANIFEST
+from tests import tiny
 from tests.unit.caching import rows as made
 
-SETTINGS = records.parse(
-    CacheParams,
-    {"encode_batch": 2, "text_batch": 4, "threads": 1, "stored_dtype": "bfloat16", "preview_prompts": ["zero"]},
-    origin="x",
-)
+SETTINGS = tiny.cache_params()
 ROWS = [
     *(made.row(n, caption=("one", "two", "a moving digit")[n % 3]) for n in range(6)),
     *(made.row(n, frames=5, caption="three moving left", split="validation") for n in (6, 7)),
