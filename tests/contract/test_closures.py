@@ -77,6 +77,12 @@ def code(stage: str) -> list[str]:
     return [dep for dep in body(stage)["deps"] if dep.startswith(("frostline", "stages"))]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_shell_stays_between_dvc_and_a_stage(stage: str) -> None:
+    """A shell that did would outlive a killed `dvc repro`, and the stage with it."""
+    assert body(stage)["cmd"].startswith("exec python -m stages.")
+
+
 @pytest.mark.parametrize("stage", ["train", "distill"])
 def test_training_never_reaches_the_codec(stage):
     reached = closure(f"stages.{stage}")
