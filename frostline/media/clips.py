@@ -8,6 +8,7 @@ Times:  a frame is shown from its presentation time (pts, in units of the stream
 """
 
 import contextlib
+import mmap
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -29,6 +30,7 @@ _FULL_RANGE = 2  # the color_range of luma from 0 to 255, not 16 to 235
 _LUMA_FIRST = frozenset({"yuv420p", "yuv422p", "yuv444p", "nv12"})  # 8 bits, a plane of luma
 _TO_FULL_RANGE = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 _ROWS_SEEN = 64  # of a frame, at least, for a thumbnail
+_FRAMES_HELD = 16  # by a decoder, at most
 _STEPS_BACK = (0, 1, 4, 16)  # seconds before the first wanted frame where reading tries to begin
 
 
@@ -121,18 +123,33 @@ def decoding(opened: Opened, max_pixels: int) -> Iterator[Clip]:
     options = {"protocol_whitelist": "none", "max_pixels": room, "threads": "1"}
     wholeness.require(opened, demuxer)
     opened.file.seek(0)
+    pixels = 0
     try:
         with av.open(opened.file, "r", format=demuxer, options=options, io_open=_refuse) as container:
             stream = _pictures(opened.name, container)
             context = stream.codec_context
             kinds.require_pixels(opened.name, context.width, context.height, max_pixels)
+            pixels = context.width * context.height
             context.options = {"max_pixels": room}
             context.thread_count = 1
             yield Clip(opened.name, container, stream, max_pixels)
+    except MemoryError:  # FFmpeg's own too
+        raise kinds.out_of_memory(opened.name) from None
     except av.FFmpegError as error:
+        if not _has_room(pixels):
+            raise kinds.out_of_memory(opened.name) from None
         raise Unusable("unreadable", f"{opened.name}: {error.strerror}") from None
-    except (OSError, EOFError, UnicodeDecodeError, MemoryError) as error:
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise Unusable("unreadable", f"{opened.name}: {kinds.first_line(error)}") from None
+
+
+def _has_room(pixels: int) -> bool:
+    """Is there memory for as many frames as decoders hold? One that finds none for a frame calls the file damaged."""
+    try:
+        mmap.mmap(-1, 1 + 3 * pixels * _FRAMES_HELD).close()  # asked for, not touched: it costs nothing
+    except OSError:
+        return False
+    return True
 
 
 def read(opened: Opened, shown: Sequence[int], pts: Sequence[int], max_pixels: int) -> np.ndarray:

@@ -33,7 +33,6 @@ _DAMAGE = (  # what Pillow's readers raise over damaged files
     LookupError,
     ArithmeticError,
     RuntimeError,
-    MemoryError,
     struct.error,
     zlib.error,
 )
@@ -127,6 +126,8 @@ def _reading(name: str) -> Iterator[None]:
             yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise Unusable("too_many_pixels", f"{name}: {kinds.first_line(error)}") from None
+        except MemoryError:
+            raise kinds.out_of_memory(name) from None
         except _DAMAGE as error:
             raise Unusable("unreadable", f"{name}: {kinds.first_line(error)}") from None
 

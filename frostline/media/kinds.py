@@ -17,6 +17,7 @@ Medium = Literal["image", "clip", "frames"]
 Mark = tuple[int, bytes]  # where in the file, which bytes
 
 HEAD = 32  # bytes that say what a file is
+OUT_OF_MEMORY = "out_of_memory"  # a reason that may not hold the next time
 IN_MEMORY = 16 << 20  # a file up to this size is read once and decoded from memory
 
 _IMAGES: tuple[tuple[str, tuple[Mark, ...]], ...] = (
@@ -109,6 +110,16 @@ def require_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         message = f"{name}: {width} x {height} pixels, but max_pixels is {max_pixels}; shrink it or raise max_pixels"
         raise Unusable("too_many_pixels", message)
+
+
+def out_of_memory(name: str) -> Unusable:
+    """What is to be said of a file for which there was not enough memory."""
+    message = (
+        f"{name}: memory ran out while it was decoded, or it is damaged and asks for too much; leave more memory free, "
+        "or lower what is decoded at once: `--processes` of prepare, `encode_batch` of the cache, or the source's "
+        "`max_pixels`, which leaves the largest media out"
+    )
+    return Unusable(OUT_OF_MEMORY, message)
 
 
 def first_line(error: BaseException) -> str:

@@ -53,9 +53,11 @@ def do(task: Task, limits: Limits, scenes: Scenes | None) -> str:
             return content(task.blobs, task.medium)
         return keeping.text(probe(task.blobs, task.medium, limits, scenes), where)
     except Unusable as error:
-        return keeping.text(Failure(error.reason, str(error), _content_of_unusable(task)), where)
+        lasting = error.reason != kinds.OUT_OF_MEMORY  # there may be more of it next time
+        return keeping.text(Failure(error.reason, str(error), _content_of_unusable(task) if lasting else None), where)
     except MemoryError:
-        return keeping.text(Failure("crashed", f"{where}: there is not enough memory to decode it", None), where)
+        error = kinds.out_of_memory(where)
+        return keeping.text(Failure(error.reason, str(error), None), where)
 
 
 class Workers:

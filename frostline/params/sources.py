@@ -114,7 +114,7 @@ class FilterParams(Record):
 
     minimum_side: Count  # pixels of the shorter side                                    too_small
     minimum_seconds: Annotated[float, pydantic.Field(ge=0)]  # of a clip that names its rate  too_short
-    minimum_motion: Annotated[float, pydantic.Field(ge=0)]  # mean change between frames        static
+    minimum_motion: Annotated[float, pydantic.Field(ge=0)]  # mean change between looks         static
     minimum_brightness: Annotated[float, pydantic.Field(ge=0)]  # of the brightest parts        black
     minimum_sharpness: Annotated[float, pydantic.Field(ge=0)]  # deviation of the Laplacian     blurred
     caption_characters: tuple[Count, Positive]  # fewest and most          caption_too_short, caption_too_long

@@ -2,7 +2,7 @@
 
     too_small          the shorter side has fewer pixels than minimum_side
     too_short          a clip that names its rate lasts less than minimum_seconds
-    static             its frames change by less than minimum_motion
+    static             it changes by less than minimum_motion from one look to the next
     black              it is darker than minimum_brightness
     blurred            it is less sharp than minimum_sharpness
     no_caption         nobody describes it, or only with blanks

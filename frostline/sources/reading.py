@@ -7,7 +7,7 @@ import numpy as np
 from frostline import media
 from frostline.errors import WrongUse
 from frostline.manifest import Row
-from frostline.media import Medium
+from frostline.media import Medium, kinds
 from frostline.media.workers import content
 from frostline.params.sources import AnyMediaParams, DigitsParams, PromptsParams, SourceParams, WorldParams
 from frostline.sources import embedded, listing
@@ -31,9 +31,12 @@ def _of_media(params: AnyMediaParams, row: Row) -> np.ndarray:
     medium = _medium(row)
     if _content(blobs, medium) != row.content:
         raise media.Unusable("changed", f"{row.locator}: its bytes are not those of the manifest; {REMEDY}")
-    raw = media.read(blobs, medium, row.shown, row.pts, params.max_pixels)
-    made = media.resize(raw, row.crop, row.height, row.width)
-    return np.ascontiguousarray(made[:, :, ::-1]) if row.flip else made
+    try:
+        raw = media.read(blobs, medium, row.shown, row.pts, params.max_pixels)
+        made = media.resize(raw, row.crop, row.height, row.width)
+        return np.ascontiguousarray(made[:, :, ::-1]) if row.flip else made
+    except MemoryError:
+        raise kinds.out_of_memory(row.locator) from None
 
 
 @functools.lru_cache(maxsize=64)
