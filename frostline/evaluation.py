@@ -132,6 +132,11 @@ def evaluate(
     plan: Plan,
 ) -> list[Evaluated]:
     """Draw with every model, then measure each and compare it with its teacher."""
+    for generator in generators:
+        for real in _trained_on(generator, held_out):
+            generator.embed(real.prompts, _asked(real.bucket, plan.seed))
+    for generator in generators:
+        generator.codec.release("text_encoder")
     drawn = [_draw_all(generator, held_out, plan) for generator in generators]
     judged_models: list[Evaluated] = []
     for model, generator, mine in zip(models, generators, drawn, strict=True):
@@ -159,9 +164,13 @@ def _numbers(mine: Draws, theirs: Draws | None, real: HeldOut, judge: Judge | No
 
 def draw(generator: Generator, prompts: Sequence[str], bucket: Bucket, seed: int, steps: int | None = None) -> Drawn:
     """One sample per prompt."""
-    frames, height, width = bucket
-    latents = generator.latents(prompts, Draw(seed=seed, frames=frames, height=height, width=width, steps=steps))
+    latents = generator.latents(prompts, _asked(bucket, seed, steps))
     return Drawn(prompts=tuple(prompts), latents=latents, pixels=generator.decode(latents).numpy())
+
+
+def _asked(bucket: Bucket, seed: int, steps: int | None = None) -> Draw:
+    frames, height, width = bucket
+    return Draw(seed=seed, frames=frames, height=height, width=width, steps=steps)
 
 
 def cycled(prompts: Sequence[str], n: int) -> tuple[str, ...]:
@@ -300,14 +309,17 @@ def _share(name: str, found: Tensor, wanted: Tensor) -> Numbers:
 
 def _draw_all(generator: Generator, held_out: Sequence[HeldOut], plan: Plan) -> dict[Bucket, Drawn]:
     """What a model makes of every bucket it was trained on."""
-    trained = generator.process.buckets
     drawn: dict[Bucket, Drawn] = {}
-    for real in held_out:
-        if trained is not None and real.bucket not in trained:
-            continue
+    for real in _trained_on(generator, held_out):
         prompts = cycled(real.prompts, plan.samples[real.bucket])
         drawn[real.bucket] = draw(generator, prompts, real.bucket, plan.seed)
     return drawn
+
+
+def _trained_on(generator: Generator, held_out: Sequence[HeldOut]) -> list[HeldOut]:
+    """The buckets that a model was trained on; all of them where that is not known."""
+    trained = generator.process.buckets
+    return [real for real in held_out if trained is None or real.bucket in trained]
 
 
 def _teacher(model: Model, models: Sequence[Model]) -> int | None:

@@ -95,6 +95,14 @@ class Generator:
                 [self._embeddings[prompt]] = self.codec.encode_text([prompt])
         return latent_form.pad([self._embeddings[prompt] for prompt in prompts], self.codec.latent_space.text_length)
 
+    def embed(self, prompts: Sequence[str], draw: Draw) -> None:
+        """Embed all that a draw of these prompts needs: until it is made, the codec may let go of its text encoder.
+
+        Raises Refused for what the contract forbids.
+        """
+        self.refuse_forbidden(draw)
+        self.texts([*prompts, *([self._away(draw)] if self._is_guided(draw) else [])])
+
     def batch(self, bucket: tuple[int, int, int]) -> int:
         """The fixed number of samples of one network call."""
         return self._latent_batch(self.model.contract.latent_space.shape(bucket)[1:])
@@ -146,6 +154,11 @@ class Generator:
                 "width) and its samples of other sizes mean nothing; ask for one of these"
             )
 
+    def _away(self, draw: Draw) -> str:
+        """What guidance steers away from."""
+        null = self.model.contract.latent_space.null_prompt
+        return null if draw.negative_prompt is None else draw.negative_prompt
+
     def _scale(self, draw: Draw) -> float:
         """The guidance applied from outside: 1 where it is folded in."""
         if self.sampling.guidance_form == "folded":
@@ -188,8 +201,7 @@ class Generator:
         conditional = transformer.velocity_fn(network, text, self.process)
         if not self._is_guided(draw):
             return conditional
-        null = self.model.contract.latent_space.null_prompt if draw.negative_prompt is None else draw.negative_prompt
-        unconditional = transformer.velocity_fn(network, self.texts([null]).expand_as(text), self.process)
+        unconditional = transformer.velocity_fn(network, self.texts([self._away(draw)]).expand_as(text), self.process)
         return guiding.guided(conditional, unconditional, self._scale(draw))
 
 

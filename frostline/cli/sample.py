@@ -55,6 +55,8 @@ def sample(
         negative_prompt=negative_prompt,
     )
     _require_fitting(output_path, draw)
+    generator.embed([prompt], draw)
+    generator.codec.release("text_encoder")  # often the largest of all parts, and nothing asks for it again
     pixels = generator.sample([prompt], draw)[0].cpu().numpy()
     media.write(output_path, pixels, FRAMES_PER_SECOND)
     facts = {"prompt": prompt, "output": str(output_path), **generator.describe(draw), "base": str(place)}

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -68,6 +69,23 @@ def evaluate(
 @pytest.fixture(scope="module")
 def evaluated(family: list[models.Model], tiny_base: Path, judging: judge.Judge) -> dict[str, Evaluated]:
     return evaluate(family, tiny_base, judging, [real(1), real(5)])
+
+
+def test_the_text_encoder_is_let_go_of_before_anything_is_drawn(
+    family: list[models.Model], tiny_base: Path, judging: judge.Judge
+):
+    class Watched(Codec):
+        both: ClassVar[list[bool]] = []
+
+        def decode(self, normalised: torch.Tensor) -> torch.Tensor:
+            self.both.append("text_encoder" in vars(self))
+            return super().decode(normalised)
+
+    codec = Watched(tiny_base)
+    evaluation.evaluate(family[:1], [Generator(family[0], codec)], [real(1)], judging, PLAN)
+    assert codec.both
+    assert not any(codec.both)
+    assert "text_encoder" not in vars(codec)
 
 
 def test_a_student_with_its_teachers_weights_is_its_teacher(evaluated: dict[str, Evaluated]):

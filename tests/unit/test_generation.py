@@ -130,6 +130,17 @@ def test_a_base_with_another_vae_is_refused(tiny_model, other_base):
         generation.Generator(models.load(tiny_model), codec.Codec(other_base))
 
 
+@pytest.mark.parametrize("changed", [{}, {"negative_prompt": TWO}, {"guidance": 1.0}])
+def test_once_all_texts_are_embedded_a_draw_asks_for_no_text_encoder(tiny_model, tiny_base, changed):
+    draw = Draw(seed=0, **IMAGE, steps=1, **changed)
+    expected = generation.Generator(models.load(tiny_model), codec.Codec(tiny_base)).sample([SEVEN], draw)
+    lean = generation.Generator(models.load(tiny_model), codec.Codec(tiny_base))
+    lean.embed([SEVEN], draw)
+    lean.codec.release("text_encoder")
+    assert torch.equal(lean.sample([SEVEN], draw), expected)
+    assert "text_encoder" not in vars(lean.codec)
+
+
 def test_how_a_cache_was_encoded_and_stored_does_not_make_its_base_another(make_model, tiny_base, tmp_path):
     model = models.load(make_model(tmp_path / "teacher"))
     rounded = {"encode_dtype": "bfloat16", "stored_dtype": "float32"}
