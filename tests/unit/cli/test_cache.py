@@ -140,7 +140,7 @@ def test_rows_and_texts_of_another_encoder_are_found_though_all_digests_are_righ
 
 
 def _halved(plain: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda self, pixels: plain(self, pixels) * 0.5
+    return lambda self, pixels, tiled: plain(self, pixels, tiled) * 0.5
 
 
 def test_a_cache_of_another_manifest_is_found(frostline: Run, project: Path):
