@@ -5,6 +5,7 @@ Legend
     mean m    of the data                      number or (..., D)
     std d     of the data along every axis     number or (K,)
     v(s)      variance of noised at sigma s    (1 - s)^2 d^2 + s^2
+    K         components of a mixture
 
 Derivation. For data N(m, d^2 I) the point ``noised = (1 - s) clean + s noise`` is Gaussian with mean (1 - s) m and
 variance v(s). With e = noised - (1 - s) m, conditioning of jointly Gaussian variables gives
@@ -16,12 +17,13 @@ w_k N(noised; (1 - s) m_k, v_k(s) I). See Karras et al. (arXiv:2206.00364), appe
 (arXiv:2303.08797), appendix A, for the same in other notations.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from frostline import path
+from frostline import guidance, path
 from frostline.errors import WrongUse
 from frostline.path import VelocityFn
 
@@ -68,25 +70,38 @@ class Mixture:
 
     def velocity(self, noised: Tensor, sigma: Tensor) -> Tensor:
         """Expected velocity over all classes (the null prompt) at ``noised`` (B, ...) and ``sigma`` (B,)."""
-        flat = noised.reshape(noised.shape[0], -1).to(torch.float64)  # (B, D)
-        s = path.precise(sigma).to(torch.float64).expand(flat.shape[0])  # (B,)
-        offset, variance = self._offset(flat, s), self._variance(s)  # (B, K, D), (B, K)
-        slope = (s[:, None] - (1 - s[:, None]) * self.stds**2) / variance  # (B, K)
-        each = slope[:, :, None] * offset - self.means  # (B, K, D)
-        mixed = (self._responsibilities(offset, variance)[:, :, None] * each).sum(1)  # (B, D)
-        return mixed.to(noised.dtype).reshape(noised.shape)
+        flat, s = self._flattened(noised, sigma)
+        weights = torch.softmax(self._log_joint(flat, s), dim=1)
+        return self._mixed(weights, flat, s).to(noised.dtype).reshape(noised.shape)
+
+    def guided(self, labels: Tensor, scale: float) -> VelocityFn:
+        """The guided teacher of a batch: each row towards its own class (B,); at scale 1 the conditional teacher.
+
+        Both velocities are the components' with other weights, so guidance is applied to the weights.
+        """
+        others = self.labels[None, :] != labels[:, None]  # (B, K)
+        if bool(others.all(1).any()):
+            raise self._absent(int(labels[others.all(1)][0]))
+
+        def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
+            flat, s = self._flattened(noised, sigma)
+            joint = self._log_joint(flat, s)
+            conditional = torch.softmax(joint.masked_fill(others, -torch.inf), dim=1)
+            weights = guidance.combine(torch.softmax(joint, dim=1), conditional, scale)
+            return self._mixed(weights, flat, s).to(noised.dtype).reshape(noised.shape)
+
+        return velocity
 
     def log_density(self, noised: Tensor, sigma: Tensor) -> Tensor:
         """Log density (B,) of ``noised``."""
-        flat = noised.reshape(noised.shape[0], -1).to(torch.float64)
-        s = path.precise(sigma).to(torch.float64).expand(flat.shape[0])
-        return torch.logsumexp(self._log_joint(self._offset(flat, s), self._variance(s)), dim=1)
+        flat, s = self._flattened(noised, sigma)
+        return torch.logsumexp(self._log_joint(flat, s), dim=1)
 
     def of_class(self, label: int) -> "Mixture":
         """The components of one class with their weights made to sum to 1: the conditional teacher."""
         chosen = self.labels == label
         if not bool(chosen.any()):
-            raise WrongUse(f"class {label} has no component: the mixture's classes are {self.labels.unique().tolist()}")
+            raise self._absent(label)
         weights = self.weights[chosen]
         return Mixture(
             means=self.means[chosen],
@@ -101,19 +116,28 @@ class Mixture:
         noise = torch.randn(n, self.means.shape[1], dtype=torch.float64, generator=generator)
         return self.means[which] + self.stds[which, None] * noise, self.labels[which]
 
-    def _offset(self, flat: Tensor, s: Tensor) -> Tensor:
-        return flat[:, None, :] - (1 - s)[:, None, None] * self.means  # (B, K, D)
+    def _mixed(self, weights: Tensor, flat: Tensor, s: Tensor) -> Tensor:
+        """The components' velocities under weights (B, K): sum of w_k (slope_k (noised - (1 - s) m_k) - m_k)."""
+        kept = 1 - s[:, None]
+        slope = (s[:, None] - kept * self.stds**2) / self._variance(s)
+        return (weights * slope).sum(1, keepdim=True) * flat - (weights * (1 + slope * kept)) @ self.means
+
+    def _flattened(self, noised: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        flat = noised.reshape(noised.shape[0], -1).to(torch.float64)
+        return flat, path.precise(sigma).to(torch.float64).expand(flat.shape[0])
 
     def _variance(self, s: Tensor) -> Tensor:
         return (1 - s[:, None]) ** 2 * self.stds**2 + s[:, None] ** 2  # (B, K)
 
-    def _log_joint(self, offset: Tensor, variance: Tensor) -> Tensor:
+    def _log_joint(self, flat: Tensor, s: Tensor) -> Tensor:
+        kept, variance = 1 - s[:, None], self._variance(s)
+        squares = flat.square().sum(1, keepdim=True) + kept**2 * self.means.square().sum(1)
+        distance = (squares - 2 * kept * (flat @ self.means.T)) / variance
         dimensions = self.means.shape[1]
-        distance = offset.square().sum(-1) / variance
         return self.weights.log() - 0.5 * (distance + dimensions * torch.log(2 * torch.pi * variance))  # (B, K)
 
-    def _responsibilities(self, offset: Tensor, variance: Tensor) -> Tensor:
-        return torch.softmax(self._log_joint(offset, variance), dim=1)
+    def _absent(self, label: int) -> WrongUse:
+        return WrongUse(f"class {label} has no component: the mixture's classes are {self.labels.unique().tolist()}")
 
 
 def mixture(
@@ -135,6 +159,16 @@ def integrate(velocity_fn: VelocityFn, noised: Tensor, sigma: float, end: float,
     marks = torch.linspace(sigma, end, steps + 1, dtype=torch.float64)
     for here, there in zip(marks[:-1].tolist(), marks[1:].tolist(), strict=True):
         noised = _runge_kutta(velocity_fn, noised, here, there)
+    return noised
+
+
+def heun(velocity_fn: VelocityFn, noised: Tensor, sigmas: Tensor) -> Tensor:
+    """The flow along falling ``sigmas`` (N + 1,) by Heun's method: two evaluations a step, of second order."""
+    for here, there in itertools.pairwise(sigmas.to(torch.float64)):
+        rows = noised.shape[0]
+        first = velocity_fn(noised, here.expand(rows))
+        second = velocity_fn(path.moved(noised, first, here, there), there.expand(rows))
+        noised = path.moved(noised, 0.5 * (first + second), here, there)
     return noised
 
 

@@ -1,4 +1,9 @@
-"""What a network is trained towards: each objective a function of one batch, giving one loss per row."""
+"""What a network is trained towards: each objective a function of one batch, giving one loss per row.
+
+The maths of each stands in functions of a VelocityFn or FlowMapFn, so that a transformer, a small network of a
+benchmark and a closed-form teacher go through the same code. ``objective`` of each module binds it to a network and
+its batches.
+"""
 
 from collections.abc import Callable
 

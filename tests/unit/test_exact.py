@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from frostline import exact, path
+from frostline import exact, path, schedule
 from frostline.errors import WrongUse
 
 D = 192
@@ -105,6 +105,16 @@ def test_classes_mix_to_the_whole_by_their_posterior(teacher):
     torch.testing.assert_close(mixed, teacher.velocity(point, sigma))
 
 
+def test_a_batch_is_guided_row_by_row_towards_its_own_classes(teacher):
+    sigma, point, labels = same(0.9, 5), normal(5, D), torch.tensor([3, 0, 3, 1, 4])
+    null = teacher.velocity(point, sigma)
+    own = torch.cat([teacher.of_class(int(k)).velocity(point[[i]], sigma[[i]]) for i, k in enumerate(labels)])
+    torch.testing.assert_close(teacher.guided(labels, 1.0)(point, sigma), own)
+    torch.testing.assert_close(teacher.guided(labels, 0.0)(point, sigma), null)
+    torch.testing.assert_close(teacher.guided(labels, 2.0)(point, sigma), 2 * own - null)
+    assert float((own - null).abs().max()) > 0.1
+
+
 def test_flow_of_a_class_ends_on_its_components(teacher):
     part = teacher.of_class(3)
     ends = exact.integrate(part.velocity, normal(64, D), 1.0, 0.0, 100)
@@ -125,6 +135,14 @@ def test_runge_kutta_is_of_fourth_order():
     assert all(3.5 < math.log2(a / b) < 5.0 for a, b in itertools.pairwise(errors))
 
 
+def test_heun_is_of_second_order():
+    point = normal(2, D)
+    right = GAUSSIAN.endpoint(point)
+    marks = [schedule.grid(n, 1.0) for n in (20, 40, 80)]
+    errors = [float((exact.heun(GAUSSIAN.velocity, point, m) - right).square().mean().sqrt()) for m in marks]
+    assert all(1.7 < math.log2(a / b) < 2.5 for a, b in itertools.pairwise(errors))
+
+
 def test_latents_of_any_shape_and_precision(teacher):
     point = normal(4, 12, 1, 4, 4).float()
     velocity = teacher.velocity(point, torch.tensor(0.5))
@@ -142,3 +160,5 @@ def test_draws_have_the_mixture_s_mean(teacher):
 def test_an_absent_class_is_an_error(teacher):
     with pytest.raises(WrongUse, match="class 9"):
         teacher.of_class(9)
+    with pytest.raises(WrongUse, match="class 9"):
+        teacher.guided(torch.tensor([0, 9]), 2.0)

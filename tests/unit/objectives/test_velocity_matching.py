@@ -3,7 +3,8 @@ import torch
 
 from frostline import path, randomness, transformer
 from frostline.dataset import Batch
-from frostline.objectives import velocity_matching
+from frostline.errors import Refused
+from frostline.objectives import teaching, velocity_matching
 from tests import tiny
 
 EVERYWHERE = (0.0, 1.0)
@@ -33,7 +34,8 @@ def velocities(teacher, given):
 
 def target(teacher, given, scale, interval):
     noised = path.noised(CLEAN, NOISE, SIGMA)
-    return velocity_matching.guided_target(tiny.process(), teacher, given, NULL, noised, SIGMA, scale, interval)
+    taught = teaching.guided(tiny.process(), teacher=teacher, null=NULL, scale=scale, interval=interval)
+    return taught(given)(noised, SIGMA)
 
 
 def test_the_target_is_the_guided_velocity(teacher):
@@ -81,3 +83,22 @@ def test_gradients_reach_the_student_and_never_the_teacher():
     objective(student, batch(), NOISE, SIGMA).mean().backward()
     assert all(p.grad is not None for p in student.parameters())
     assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_a_teacher_is_never_asked_in_training_mode():
+    taught = teaching.guided(tiny.process(), teacher=tiny.network().train(), null=NULL, scale=2.0, interval=EVERYWHERE)
+    noised = path.noised(CLEAN, NOISE, SIGMA)
+    taught(batch())(noised, SIGMA)  # it was put into evaluation mode
+    left = tiny.network()
+    taught = teaching.guided(tiny.process(), teacher=left, null=NULL, scale=2.0, interval=EVERYWHERE)
+    left.train()
+    with pytest.raises(Refused, match=r"teacher\.eval"):
+        taught(batch())(noised, SIGMA)
+
+
+def test_the_loss_is_asked_where_it_is_told_and_the_target_gets_no_gradient():
+    scale = torch.ones((), requires_grad=True)
+    noised = path.noised(CLEAN, NOISE, SIGMA)
+    losses = velocity_matching.losses(lambda x, s: 2 * x, lambda x, s: scale * x, noised, SIGMA)
+    torch.testing.assert_close(losses, noised.square().flatten(1).mean(1))
+    assert not losses.requires_grad
