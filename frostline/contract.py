@@ -75,8 +75,8 @@ class Process(Record):
 class Sampling(Record):
     """How a model is sampled rightly: true of every model that may be sampled."""
 
-    sampler: Literal["unipc", "euler", "renoise", "flow_map"]
-    solver_order: int = 2  # UniPC only
+    sampler: Literal["unipc", "wan_unipc", "euler", "renoise", "flow_map"]
+    solver_order: int = 2  # UniPC of either grid
     rounds_timesteps: bool  # the network sees floor(1000 * sigma) / 1000, as under the stock pipeline
     steps: int  # default
     allowed_steps: tuple[int, ...] | None  # None: any number

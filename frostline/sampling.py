@@ -9,6 +9,7 @@ Legend
 
 Kinds
     unipc      UniPC (Zhao et al., arXiv:2302.04867) as diffusers implements it, with flow prediction and flow sigmas
+    wan_unipc  the same on the grid of Wan-AI's own code, .001 of u below that of diffusers
     euler      first-order steps along the velocity (Liu et al., arXiv:2209.03003)
     renoise    jump to clean, add fresh noise (multistep consistency sampling: Song et al., arXiv:2303.01469, alg. 1)
     flow_map   jumps along the mean velocity (Boffi et al., arXiv:2406.07507; Geng et al., arXiv:2505.13447)
@@ -84,12 +85,24 @@ class UniPC(Sampler):
     ) -> Tensor:
         scheduler = unipc_scheduler(solver_order=self.record.solver_order, shift=shift)
         scheduler.set_timesteps(steps)
-        scheduler.set_begin_index(0)  # else the first of two equal timesteps is skipped
-        noised = noise
-        for timestep, told in zip(scheduler.timesteps, self.told(steps, shift), strict=True):
-            velocity = network(noised, _rows(told, noised)).to(noised.dtype)
-            noised = scheduler.step(velocity, timestep, noised, return_dict=False)[0]
-        return noised
+        return _solved(scheduler, network, noise, self.told(steps, shift))
+
+
+@final
+class WanUniPC(Sampler):
+    """diffusers' UniPC on the grid of the code that Wan-AI published; the stock pipeline visits another."""
+
+    def sigmas(self, steps: int, shift: float) -> Tensor:
+        """The published grid, before it is rounded to float32."""
+        return schedule.published_grid(steps, shift)
+
+    def _run(
+        self, network: Network, noise: Tensor, steps: int, shift: float, _generator: Generators | None, /
+    ) -> Tensor:
+        sigmas = self.sigmas(steps, shift)
+        scheduler = unipc_scheduler(solver_order=self.record.solver_order, shift=1.0)  # they are shifted already
+        scheduler.set_timesteps(sigmas=sigmas[:-1].numpy())
+        return _solved(scheduler, network, noise, self.told(steps, shift))
 
 
 @final
@@ -149,7 +162,13 @@ class FlowMap(Sampler):
         return noised
 
 
-KINDS: dict[str, type[Sampler]] = {"unipc": UniPC, "euler": Euler, "renoise": Renoise, "flow_map": FlowMap}
+KINDS: dict[str, type[Sampler]] = {
+    "unipc": UniPC,
+    "wan_unipc": WanUniPC,
+    "euler": Euler,
+    "renoise": Renoise,
+    "flow_map": FlowMap,
+}
 
 
 def sampler(record: contract.Sampling) -> Sampler:
@@ -212,6 +231,16 @@ def unipc_scheduler(*, solver_order: int, shift: float) -> Any:
     )
 
 
+def _solved(scheduler: Any, network: Network, noise: Tensor, told: Tensor) -> Tensor:
+    """What a scheduler of diffusers that has its timesteps makes of noise, the network told a sigma each step."""
+    scheduler.set_begin_index(0)  # else the first of two equal timesteps is skipped
+    noised = noise
+    for timestep, sigma in zip(scheduler.timesteps, told, strict=True):
+        velocity = network(noised, _rows(sigma, noised)).to(noised.dtype)
+        noised = scheduler.step(velocity, timestep, noised, return_dict=False)[0]
+    return noised
+
+
 def _rows(sigma: Tensor, noised: Tensor) -> Tensor:
     """One sigma for every row (B,) float64, where the latents are."""
     return sigma.to(noised.device).expand(noised.shape[0])
@@ -252,7 +281,7 @@ def _require_trained_sigmas(made: Sampler) -> None:
             f"the contract's sigmas {_words(listed)} must fall from at most 1 and stay above 0, without a final 0"
         )
     visited = made.sigmas(made.record.steps, made.record.shift)[:-1].tolist()
-    if isinstance(made, (UniPC, Euler)) and not _alike(listed, visited):
+    if isinstance(made, (UniPC, WanUniPC, Euler)) and not _alike(listed, visited):
         raise Refused(
             f"the contract lists the sigmas {_words(listed)}, but the sampler '{made.record.sampler}' at "
             f"{made.record.steps} steps and shift {made.record.shift:g} visits {_words(visited)}: "

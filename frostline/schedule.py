@@ -54,6 +54,17 @@ def unipc_grid(steps: int, k: float) -> Tensor:
     return torch.from_numpy(np.append(sigmas, 0.0))
 
 
+def published_grid(steps: int, k: float) -> Tensor:
+    """Sigmas (steps + 1,) float64 that the UniPC in Wan-AI's own code visits: u from .999 to 0, where diffusers' has 1.
+
+    Formed with numpy in that code's order of operations, as in ``unipc_grid``.
+    """
+    _require_steps(steps)
+    _require_positive(k)
+    u = np.linspace(float(np.float32(1.0 - 1.0 / path.TIMESTEP_SCALE)), 0.0, steps + 1)[:-1]
+    return torch.from_numpy(np.append(k * u / (1 + (k - 1) * u), 0.0))
+
+
 def floored(sigmas: Tensor) -> Tensor:
     """The sigmas (float64) a network is told when its timesteps are floored to integers, as the Wan pipeline does."""
     return path.sigma_of(path.timestep(sigmas).to(torch.int64))
