@@ -16,6 +16,9 @@ from frostline import digests, files, latents, records
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import SPLITS
+from frostline.params.stores import StoreParams
+from frostline.storage import Blocks
+from frostline.store import locations
 from frostline.store.layout import DTYPES, MANIFEST, Prompt
 from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
@@ -91,8 +94,11 @@ def _space(manifest: Mapping[str, Any], origin: Path) -> LatentSpace:
 class Dataset:
     """Rows of all sources, numbered through in the order of the sources' names."""
 
-    def __init__(self, index: str | Path, folder: str | Path) -> None:
+    def __init__(self, index: str | Path, folder: str | Path, store: StoreParams | None = None) -> None:
         """Open what ``data/latents.json`` lists below ``data/latents``.
+
+        Of caches in an object store, what is read is kept on the disk as ``store`` says, if all of them find room
+        there: rows in random order of more than that are read faster one by one.
 
         Raises WrongUse if a file is absent, Refused if a cache is not the one that was indexed.
         """
@@ -100,9 +106,11 @@ class Dataset:
         self.digest: str = facts["digest"]
         self.space = records.parse(LatentSpace, facts["latent_space"], origin=str(index))
         self.frozen_parameters: dict[str, int] = facts["frozen_parameters"]
-        self.sources = [
-            _open(Path(folder) / name, facts["sources"][name], self.space) for name in sorted(facts["sources"])
-        ]
+        folders = {name: Path(folder) / name for name in sorted(facts["sources"])}
+        far = [path for path in folders.values() if locations.address_of(path)]
+        blocks = _blocks(far, store) if store and far else None
+        self.sources = [_open(path, facts["sources"][name], self.space, blocks) for name, path in folders.items()]
+        self._is_far = bool(far)
         self._first = np.cumsum([0, *map(len, self.sources)]).tolist()
         self._text_dtype = DTYPES[self.space.text_stored_dtype]
         self._token = self.space.text_dim * self._text_dtype.itemsize  # bytes
@@ -162,6 +170,7 @@ class Dataset:
             (source, NULL if gone else source.text_number(number, caption))
             for (source, number), gone, caption in zip(places, drop, chosen, strict=True)
         ]
+        self._together(places, texts)
         tensors, lengths = places[0][0].tensors(places[0][1]), _lengths(texts)
         size = sum(lengths) * self._token + len(rows) * tensors.width
         data = torch.from_numpy(np.empty(size, np.uint8)) if room is None else room[:size]
@@ -205,7 +214,15 @@ class Dataset:
         That costs about a sixth of reading them from the page cache, so it is worth saying where they are not there.
         """
         for (source, number), caption in zip(map(self._place, rows), captions, strict=True):
-            source.expect(number, caption)
+            source.expect(number)
+            source.texts.expect(source.text_number(number, caption))
+
+    def _together(self, rows: Sequence[tuple[Latents, int]], texts: Sequence[tuple[Latents, int]]) -> None:
+        """Have latents and texts that are in a store come at once, and not one after the other."""
+        for source, row in rows if self._is_far else ():
+            source.expect(row)
+        for source, number in texts if self._is_far else ():
+            source.texts.expect(number)
 
     @functools.cached_property
     def prompt_items(self) -> list[Prompt]:
@@ -232,6 +249,7 @@ class Dataset:
         places = [self._place(row) for row in rows]
         tensors = places[0][0].tensors(places[0][1])
         data = np.empty((len(places), tensors.width), np.uint8)
+        self._together(places, [])
         for number, (source, row) in enumerate(places):
             source.read_into(data[number : number + 1], row)
         return tensors.view(data).float()
@@ -252,6 +270,7 @@ class Dataset:
         """Texts (B, L, D), zeros after each true length."""
         lengths = _lengths(wanted)
         tokens = np.empty((sum(lengths), self._token), np.uint8)
+        self._together([], wanted)
         _read_texts(tokens, wanted, lengths)
         return self._padded(torch.from_numpy(tokens), lengths)
 
@@ -290,9 +309,15 @@ def _zeros(shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(memory[start : start + size]).view(torch.float32).view(*shape)
 
 
-def _open(folder: Path, facts: Mapping[str, Any], space: LatentSpace) -> Latents:
+def _blocks(folders: Sequence[Path], store: StoreParams) -> Blocks | None:
+    """Where rows of the caches in these folders are kept, if all of them find room there."""
+    size = sum(part["bytes"] for folder in folders for part in files.read_json(folder / MANIFEST)["parts"])
+    return Blocks(Path(store.blocks), store.bound) if size <= store.bound else None
+
+
+def _open(folder: Path, facts: Mapping[str, Any], space: LatentSpace, blocks: Blocks | None) -> Latents:
     theirs = _space(files.read_json(folder / MANIFEST), folder)
     contracts.require_same(space, theirs, ours_is="the index", theirs_is=str(folder), remedy=REMEDY)
     if digests.of_file(folder / MANIFEST) != facts["manifest"]:
         raise Refused(f"{folder}: its manifest is not the one that was indexed; run `dvc repro index`")
-    return Latents(folder)
+    return Latents(folder, blocks)

@@ -34,6 +34,7 @@ def main() -> None:
         settings.cache,
         Pool(workspace.WORK / "latents", codec.latent_space),
         args.latents,
+        settings.store.of(args.source),
     )
     for name, count in facts["rows"].items():
         print(f"{args.source}: {count} rows of {name}")

@@ -24,7 +24,7 @@ def main() -> None:
 
     settings = params.load(args.params)
     student = settings.student(args.student)
-    dataset = Dataset(args.index, args.latents)
+    dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
     report.require(of_training.findings(dataset, student), f"distill {args.student}")
     teacher = models.load(student.teacher)

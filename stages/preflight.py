@@ -25,7 +25,7 @@ def main() -> None:
     from frostline.sources import reading
 
     settings = params.load(args.params)
-    dataset = Dataset(args.index, args.latents)
+    dataset = Dataset(args.index, args.latents, settings.store)
     codec = codecs.of_params(settings, codecs.device("auto"))
     torch.set_num_threads(settings.cache.threads)  # what is encoded again is encoded as the cache was
     findings = {}

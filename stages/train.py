@@ -24,7 +24,7 @@ def main() -> None:
 
     settings = params.load(args.params)
     run = settings.run(args.run)
-    dataset = Dataset(args.index, args.latents)
+    dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
     meaning = trainings.teacher_contract(run, dataset.space)
     identity = {

@@ -1,5 +1,7 @@
 """OpenStack Swift with its S3 interface in one process: proxy, account, container and object server on this machine.
 
+Objects of several parts are taken; a folder that was served before is served again.
+
 Run by tests/servers.py with a python that has `swift`: ``python swift_server.py FOLDER PORT``. Prints "ready".
 """
 
@@ -16,12 +18,13 @@ from paste.deploy import loadapp  # noqa: E402  # pyright: ignore[reportMissingI
 from swift.common import storage_policy, utils  # noqa: E402  # pyright: ignore[reportMissingImports]
 from swift.common.ring import RingBuilder  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-PIPELINE = "catch_errors proxy-logging cache s3api tempauth proxy-logging proxy-server"
+PIPELINE = "catch_errors proxy-logging cache s3api tempauth slo proxy-logging proxy-server"
 FILTERS = {
     "catch_errors": {"use": "egg:swift#catch_errors"},
     "proxy-logging": {"use": "egg:swift#proxy_logging"},
     "cache": {"use": "egg:swift#memcache", "memcache_servers": "127.0.0.1:9"},
     "s3api": {"use": "egg:swift#s3api", "location": "us-east-1"},
+    "slo": {"use": "egg:swift#slo"},
     "tempauth": {"use": "egg:swift#tempauth", "user_test_tester": "testing .admin"},
 }
 
@@ -38,7 +41,7 @@ class Quiet:
 
 def main(folder: Path, port: int) -> None:
     """Serve until killed."""
-    (folder / "disks" / "d1").mkdir(parents=True)
+    (folder / "disks" / "d1").mkdir(parents=True, exist_ok=True)
     conf = folder / "swift.conf"
     conf.write_text("[swift-hash]\nswift_hash_path_suffix = frostline\n[storage-policy:0]\nname = one\ndefault = yes\n")
     utils.SWIFT_CONF_FILE = str(conf)

@@ -5,7 +5,8 @@ What was encoded before, by any source of the project, is taken from the pool, a
 whole. So a run that adds to a cache and a run from nothing end in the same bytes, and a killed run goes on.
 
 Modules: wanted (what a cache is to hold, with ids), cutting (where parts end), pool (what is there already), units
-(work that is claimed), encoding and texts (what is not there yet), building (parts), publishing (the finished cache).
+(work that is claimed), encoding and texts (what is not there yet), building (parts), publishing (the finished cache),
+remote (its parts into a store).
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,11 +29,18 @@ from frostline.store.layout import compute
 
 
 def write_source(
-    source: str, rows: Columns[Row], pixels: Pixels, codec: Codec, params: CacheParams, pool: Pool, output: Path
+    source: str,
+    rows: Columns[Row],
+    pixels: Pixels,
+    codec: Codec,
+    params: CacheParams,
+    pool: Pool,
+    output: Path,
+    address: str | None = None,
 ) -> dict[str, Any]:
-    """Make the cache of a source; returns its manifest.
+    """Make the cache of a source, its parts in ``output`` or, if it is given, at an address in a store.
 
-    Raises WrongUse for an empty manifest, Refused if the VAE gives something that is no number.
+    Returns its manifest. Raises WrongUse for an empty manifest, Refused if the VAE gives something that is no number.
     """
     if not len(rows):
         raise WrongUse("the manifest has no rows: look at its rejected.parquet for the reasons")
@@ -52,7 +60,7 @@ def write_source(
             "frozen_parameters": {part: codec.parameters_of(part) for part in ("vae", "text_encoder")},
         }
         with pool.one_at_a_time(f"publish-{source}"):
-            manifest = publishing.publish(source, names, facts, pool, output)
+            manifest = publishing.publish(source, names, facts, pool, output, address)
     with pool.alone() as alone:
         if alone:
             publishing.forget_superseded(before, pool)

@@ -13,7 +13,7 @@ from frostline.contract import LatentSpace
 from frostline.store import writing
 from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, PROMPTS, TEXT, bucket_name
 
-LAYOUT = 1  # raise when the bytes of a part change for the same rows
+LAYOUT = 2  # raise when the bytes of a part change for the same rows
 CHARACTERS = 4  # of a caption in a token, about: texts are cut before their tokens are known
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from frostline import files
+from frostline.caching import remote
 from frostline.caching.pool import CLAIMS, LATENTS, Pool
 from frostline.store import payloads, writing
 from frostline.store.layout import CAPTIONS, ITEMS, compute
@@ -19,16 +20,23 @@ SOURCES = "sources"
 NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)  # another disk, or one that has no links
 
 
-def publish(source: str, names: Sequence[str], facts: Mapping[str, Any], pool: Pool, output: Path) -> dict[str, Any]:
+def publish(
+    source: str, names: Sequence[str], facts: Mapping[str, Any], pool: Pool, output: Path, address: str | None = None
+) -> dict[str, Any]:
     """Give ``output`` the parts of these names, in this order, and a manifest with ``facts``; what stood there goes.
 
+    With the ``address`` of a store the parts go there, and ``output`` gets the manifest and that address.
     Returns the manifest.
     """
     with files.new_folder(output) as beside:
-        for name in names:
-            link(pool.path(name), beside / name)
         known = {name: digest for name in names if (digest := pool.digest(name))}
-        manifest = writing.seal(beside, pool.space, names, facts, known)
+        if address is None:
+            for name in names:
+                link(pool.path(name), beside / name)
+            manifest = writing.seal(beside, pool.space, names, facts, known)
+        else:
+            manifest = writing.seal(beside, pool.space, names, facts, known, pool.folder)
+            remote.send(beside, manifest["parts"], pool.folder, address)
     record(source, names, pool)
     return manifest
 

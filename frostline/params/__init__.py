@@ -9,6 +9,7 @@ import yaml
 from frostline import records
 from frostline.errors import WrongUse
 from frostline.params.sources import SourceParams
+from frostline.params.stores import StoreParams
 from frostline.params.trainings import StudentParams, TrainParams
 from frostline.params.values import BucketName, Name, Positive, Share
 from frostline.records import Record
@@ -73,6 +74,7 @@ class Params(Record):
     base: str
     sources: dict[Name, SourceParams]
     cache: CacheParams
+    store: StoreParams
     preflight: PreflightParams
     train: TrainSection
     students: dict[Name, StudentParams]

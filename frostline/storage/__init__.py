@@ -9,16 +9,15 @@ Errors: Gone (no such file), Changed (not the bytes that were listed), Unreachab
 PATIENCE seconds; nothing is wrong with the item).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from frostline.errors import WrongUse
-from frostline.storage import local, publishing, remote, uploading
+from frostline.storage import connection, local, publishing, remote
 from frostline.storage.blocks import Blocks
 from frostline.storage.connection import PATIENCE, S3
 from frostline.storage.extents import Changed, Extent, Gone, Passed, Unreachable, nameable
-from frostline.storage.publishing import Published
+from frostline.storage.publishing import Published, Sending
 from frostline.storage.ranges import Reader, read
 from frostline.storage.remote import TOGETHER
 
@@ -32,14 +31,15 @@ __all__ = [
     "Published",
     "ReadAll",
     "Reader",
+    "Sending",
     "Unreachable",
     "blob",
     "is_remote",
     "join",
     "nameable",
+    "objects",
     "parent",
-    "publish_folder",
-    "publish_object",
+    "publish",
     "read",
     "read_all",
     "reader",
@@ -157,17 +157,13 @@ def reader(entry: Blob, blocks: Blocks | None = None) -> Reader:
     return blocks.reader(entry) if blocks else remote.Reader(entry)
 
 
-def publish_object(path: str | Path, address: str) -> None:
-    """Put a local file into an object store: see ``uploading.publish_object``."""
-    uploading.publish_object(path, _store_address(address))
+def objects(address: str) -> dict[str, Blob]:
+    """All objects below a prefix, by name; none where there are none."""
+    return {name: Blob(*extent) for name, extent in connection.run(remote.names(address))}
 
 
-def publish_folder(folder: str | Path, address: str, *, last: str, known: Mapping[str, str] | None = None) -> Published:
-    """Put a local folder into an object store, ``last`` last: see ``publishing.publish_folder``."""
-    return publishing.publish_folder(folder, _store_address(address), last=last, known=known)
-
-
-def _store_address(address: str) -> str:
+def publish(files: Sequence[Sending], address: str, *, last: Sending) -> Published:
+    """Put local files below a prefix of an object store, ``last`` last: see ``publishing.publish``."""
     if not is_remote(address):
         raise WrongUse(f"{address}: a local path; publish to {S3}bucket/prefix")
-    return address
+    return publishing.publish(files, address, last=last)

@@ -40,14 +40,11 @@ class Blocks:
     """
 
     def __init__(self, folder: Path, bound: int) -> None:
-        """Raises WrongUse if the bound is less than two blocks, or the folder cannot be made."""
+        """The folder is made with the first reader; raises WrongUse if the bound is less than two blocks."""
         if bound < 2 * SIZE:
             raise WrongUse(f"{folder}: a bound of {bound} bytes; give the blocks of objects {2 * SIZE} or more")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WrongUse(f"{folder}: blocks of objects cannot be kept there ({error.strerror})") from None
         self.folder, self.bound = folder, bound
+        self.came: set[Path] = set()  # blocks that were fetched before they were wanted, until they are
         self._room = 0  # bytes that may be written before the folder is looked through again
         self._writing: set[tuple[int, Path]] = set()  # blocks on their way to the disk, by process: see ``block``
         self._coming: dict[tuple[int, Path], asyncio.Task[memoryview]] = {}
@@ -56,7 +53,14 @@ class Blocks:
         return Blocks, (self.folder, self.bound)
 
     def reader(self, entry: Extent) -> "Reader":
-        """Reads ranges of an object by way of the blocks; raises Gone or Changed if it is not there as listed."""
+        """Reads ranges of an object by way of the blocks; raises Gone or Changed if it is not there as listed.
+
+        Raises WrongUse if the folder cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WrongUse(f"{self.folder}: blocks of objects cannot be kept there ({error.strerror})") from None
         if entry.stamp:
             return Reader(self, entry)
         whole = remote.look(entry.path)
@@ -133,11 +137,22 @@ class Reader:
         self.entry, self._blocks = entry, blocks
         self._stem = f"{blocks.folder}/{digests.of_json(list(entry))}-"
 
-    def fill(self, wanted: Wanted) -> None:
+    def fill(self, wanted: Wanted) -> bool:
         """See ``ranges.Reader``: from the disk what lies there, the rest fetched at once."""
-        absent = [piece for piece in self._pieces(wanted) if not self._from_disk(piece)]
+        pieces = self._pieces(wanted)
+        absent = [piece for piece in pieces if not self._from_disk(piece)]
         if absent:
             connection.run(connection.each(self._fetch, absent, remote.IN_FLIGHT))
+        return self._came(pieces) or bool(absent)
+
+    def _came(self, pieces: Sequence[Piece]) -> bool:
+        """Was one of these fetched before it was wanted, and is wanted now for the first time?"""
+        came = self._blocks.came
+        if not came:
+            return False
+        here = came.intersection(self._path(piece.start // SIZE) for piece in pieces)
+        came -= here
+        return bool(here)
 
     def expect(self, wanted: Sequence[tuple[int, int]]) -> None:
         """See ``ranges.Reader``: blocks that are not there are fetched in the background."""
@@ -145,6 +160,12 @@ class Reader:
         absent = [self._piece(number, []) for number in sorted(numbers) if not self._path(number).exists()]
         if absent:
             connection.start(self._expect(absent))
+
+    def forget(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """See ``ranges.Reader``: their blocks go."""
+        for place, length in wanted:
+            for number in range(place // SIZE, -(-(place + length) // SIZE)):
+                self._path(number).unlink(missing_ok=True)
 
     def open(self) -> BinaryIO:
         """See ``ranges.Reader``."""
@@ -183,4 +204,11 @@ class Reader:
 
     async def _expect(self, absent: Sequence[Piece]) -> None:
         with contextlib.suppress(FrostlineError):  # who reads it will meet the same
-            await connection.each(self._fetch, absent, remote.IN_FLIGHT)
+            await connection.each(self._fetch_before, absent, remote.IN_FLIGHT)
+
+    async def _fetch_before(self, piece: Piece) -> None:
+        path = self._path(piece.start // SIZE)
+        async with connection.turn():
+            if not path.exists():
+                await self._fetch(piece)
+                self._blocks.came.add(path)

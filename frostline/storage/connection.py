@@ -8,11 +8,12 @@ AWS_ENDPOINT_URL, or the files in ~/.aws. s3fs is imported when the first object
 """
 
 import asyncio
+import contextlib
 import functools
 import http.client
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ S3 = "s3://"
 PATIENCE = 60.0  # seconds in which a request must get its answer, or MOVED bytes further
 MOVED = 1 << 18
 CONNECTIONS = 64
+IN_THE_BACKGROUND = 32  # ranges that come before they are wanted
 ABSENT = {"NoSuchBucket": "bucket", "NoSuchUpload": "upload; see that one process writes there, and run again"}
 PASSING_CODES = ("BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch")  # damaged on the way
 
@@ -85,11 +87,22 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def start(work: Coroutine[Any, Any, None]) -> None:
-    """Do it in this process's loop and do not wait for it; it answers for its own errors."""
+def start(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Do it in this process's loop and do not wait for it."""
     future = asyncio.run_coroutine_threadsafe(work, _loop(work))
     _started.add(future)
     future.add_done_callback(_started.discard)
+    return future
+
+
+@contextlib.asynccontextmanager
+async def turn() -> AsyncIterator[None]:
+    """Wait until few enough others are in here: what nobody waits for yet takes no more memory than that."""
+    loop = asyncio.get_running_loop()
+    if loop not in _turns:  # another one after a fork
+        _turns[loop] = asyncio.Semaphore(IN_THE_BACKGROUND)
+    async with _turns[loop]:
+        yield
 
 
 def _loop(work: Coroutine[Any, Any, Any]) -> asyncio.AbstractEventLoop:
@@ -101,7 +114,8 @@ def _loop(work: Coroutine[Any, Any, Any]) -> asyncio.AbstractEventLoop:
         raise
 
 
-_started: set[Future[None]] = set()  # the loop itself does not hold what it is asked to do
+_started: set[Future[Any]] = set()  # the loop itself does not hold what it is asked to do
+_turns: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
 async def call(path: str, method: str, **arguments: Any) -> Any:

@@ -54,7 +54,7 @@ def unprintable(name: str) -> Passed:
     return Passed(shown, "unprintable_name", f"{shown}: a name with line ends, control characters or not UTF-8; rename")
 
 
-Fill = Callable[[int, memoryview], None]  # fills all of the view with the bytes from a place on
+Fill = Callable[[int, memoryview], object]  # fills all of the view with the bytes from a place on
 
 
 def window(size: int, fill: Fill, finish: Callable[[], object], chunk: int) -> BinaryIO:

@@ -69,12 +69,13 @@ class Reader:
     def __reduce__(self) -> tuple[type["Reader"], tuple[Extent]]:
         return Reader, (self.entry,)
 
-    def fill(self, wanted: Wanted) -> None:
+    def fill(self, wanted: Wanted) -> bool:
         """See ``ranges.Reader``; one system call for each range."""
         handle, offset, end = self._handle, self.entry.offset, self.entry.size
         for place, view in wanted:
             if place + len(view) > end or os.preadv(handle, [view], offset + place) != len(view):
                 self.fill_one(place, view)
+        return False
 
     def fill_one(self, place: int, view: memoryview) -> None:
         """Fill a view of any length; one system call brings no more than 2 GiB."""
@@ -89,6 +90,9 @@ class Reader:
         """See ``ranges.Reader``: the kernel reads ahead."""
         for place, length in wanted:
             os.posix_fadvise(self._handle, self.entry.offset + place, length, os.POSIX_FADV_WILLNEED)
+
+    def forget(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Nothing is kept."""
 
     def open(self) -> BinaryIO:
         """See ``ranges.Reader``: of the file that is open, whatever its name stands for by now."""

@@ -1,122 +1,84 @@
-"""A folder put into an object store so that a reader never finds half of it.
+"""Files put under a prefix of an object store, each under a name that tells its bytes, and a list of them last.
 
-Its list of contents goes last, and what a reader of an older list needs goes after that. What is there already stays,
-so the same call, killed at any moment and made again, goes on.
+Nothing that is there is changed or taken away but the list: whoever reads by an older list goes on, several may publish
+at once, and a call that was killed at any moment is made again and goes on. A reader finds the old list or the new one,
+and all that it names.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from frostline.errors import WrongUse
 from frostline.storage import connection, local, remote, uploading
-from frostline.storage.extents import Changed, Extent
+from frostline.storage.extents import Changed, Extent, Gone
+
+ABANDONED = 86_400.0  # seconds after which an upload that was begun and not finished is taken for a killed process's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """A local file that is to become an object."""
+
+    path: str
+    name: str  # below the prefix
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What publishing a folder did, by names in it."""
+    """What publishing did, by names."""
 
     sent: tuple[str, ...]
     kept: tuple[str, ...]  # they were there already
-    removed: tuple[str, ...]  # published before, and not in the folder
 
 
-def publish_folder(folder: str | Path, address: str, *, last: str, known: Mapping[str, str] | None = None) -> Published:
-    """Make a prefix hold what a folder holds, hidden files left out: first all but the file ``last``, then that one.
+def publish(files: Sequence[Sending], address: str, *, last: Sending) -> Published:
+    """Put files below a prefix, and then ``last``, which may replace what has its name.
 
-    What is there with the same size and digest stays. ``known`` are digests of files by name: a file that stays is not
-    read then, and one that is sent must have it. Objects published before that are not in the folder go in the end.
-    Where a file replaces an object that differs, the old ``last`` goes first: a reader finds all of the old, all of
-    the new, or no ``last``.
+    An object of a file's name and size is that file, as names tell bytes; it is left as it is, and neither is read.
 
-    Raises WrongUse where anything else lies below the prefix, Changed for a file that is not what ``known`` says or is
-    written meanwhile, and what ``connection.patiently`` raises.
+    Raises Gone or Changed for a file that is not there, not what its digest says, or written meanwhile; Changed where
+    objects vanish again; and what ``connection.patiently`` raises.
     """
-    return connection.run(_Publishing(str(folder), address, last, known or {}).run())
+    return connection.run(_Publishing(files, address).run(last))
 
 
 class _Publishing:
-    def __init__(self, folder: str, address: str, last: str, known: Mapping[str, str]) -> None:
-        self._files, self._last, self._known = _files(folder, last), last, known
+    def __init__(self, files: Sequence[Sending], address: str) -> None:
         self._address = address
         self._bucket, self._prefix = remote.below(address)
-        self._digests: dict[str, str] = {}
+        self._files = {file.name: file for file in files}
+        self._extents = {file.name: local.look(file.path) for file in files}
 
-    async def run(self) -> Published:
-        there = {name: entry for name, entry in await remote.names(self._address) if name and not name.endswith("/")}
-        superfluous = [name for name in there if name not in self._files]
-        await self._require_published(superfluous)
-        await uploading.end_uploads(self._address, self._bucket, self._prefix)
-        like = [name for name, file in self._files.items() if name in there and there[name].size == file.size]
-        same = dict(zip(like, await connection.each(self._stays, like, uploading.TOGETHER), strict=True))
-        sent = [name for name in self._files if not same.get(name, False)]
-        if self._last in there and any(name in there for name in sent if name != self._last):
-            await self._remove(self._last)
-            sent = sorted({*sent, self._last})
-        await self._send_all(name for name in sent if name != self._last)
-        if self._last in sent:
-            await self._send(self._last)
-        await connection.each(self._remove, superfluous, uploading.TOGETHER)
-        kept = [name for name in self._files if name not in sent]
-        return Published(sent=tuple(sent), kept=tuple(kept), removed=tuple(superfluous))
+    async def run(self, last: Sending) -> Published:
+        await uploading.end_uploads(self._address, self._bucket, self._prefix, older=ABANDONED)
+        absent = await self._absent()
+        await self._send_all(absent)
+        if absent and (vanished := await self._absent()):
+            raise Gone(f"{self._path(vanished[0])}: was sent, and is gone; see that nobody removes it, and run again")
+        extent, sent = local.look(last.path), list(absent)
+        if not await uploading.is_there(self._path(last.name), extent.size, last.digest):
+            await self._send(last, extent)
+            sent.append(last.name)
+        kept = [name for name in (*self._files, last.name) if name not in set(sent)]
+        return Published(sent=tuple(sent), kept=tuple(kept))
 
-    async def _require_published(self, names: Iterable[str]) -> None:
-        """Raise WrongUse unless all these objects were published, and none of them belongs to a folder of its own."""
-        for name in names:
-            if name.endswith(f"/{self._last}"):
-                raise self._foreign(name)
-        ours = await connection.each(self._is_published, names := list(names), uploading.TOGETHER)
-        for name, is_ours in zip(names, ours, strict=True):
-            if not is_ours:
-                raise self._foreign(name)
+    async def _absent(self) -> list[str]:
+        there = {name: entry.size for name, entry in await remote.names(self._address)}
+        return [name for name, extent in self._extents.items() if there.get(name) != extent.size]
 
-    def _foreign(self, name: str) -> WrongUse:
-        return WrongUse(
-            f"{self._path(name)}: lies where the folder is to go, but was not published as a part of it; "
-            f"name another prefix than {self._address}, or take it away"
-        )
-
-    async def _is_published(self, name: str) -> bool:
-        return uploading.DIGEST in (await uploading.head(self._path(name)))["Metadata"]
-
-    async def _stays(self, name: str) -> bool:
-        digest = self._known[name] if name in self._known else await self._digest(name)
-        return await uploading.is_there(self._path(name), self._files[name].size, digest)
-
-    async def _digest(self, name: str) -> str:
-        if name not in self._digests:
-            self._digests[name] = await asyncio.to_thread(uploading.digest_of, self._files[name])
-        return self._digests[name]
-
-    async def _send_all(self, names: Iterable[str]) -> None:
+    async def _send_all(self, names: Sequence[str]) -> None:
         """Small files together; large ones one after the other, the parts of each together."""
-        names = list(names)
-        small = [name for name in names if self._files[name].size <= uploading.PART]
-        await connection.each(self._send, small, uploading.TOGETHER)
-        await connection.each(self._send, [name for name in names if name not in small], 1)
+        small = [name for name in names if self._extents[name].size <= uploading.PART]
+        large = [name for name in names if self._extents[name].size > uploading.PART]
+        for some, limit in ((small, uploading.TOGETHER), (large, 1)):
+            await connection.each(lambda name: self._send(self._files[name], self._extents[name]), some, limit)
 
-    async def _send(self, name: str) -> None:
-        digest, file = await self._digest(name), self._files[name]
-        if name in self._known and self._known[name] != digest:
-            raise Changed(f"{file.path}: digest {digest}, but it is known as {self._known[name]}; make it again")
-        await uploading.send(file, self._path(name), digest)
-
-    async def _remove(self, name: str) -> None:
-        key = f"{self._prefix}{name}"
-        await connection.call(self._path(name), "delete_object", Bucket=self._bucket, Key=key)
+    async def _send(self, file: Sending, extent: Extent) -> None:
+        digest = await asyncio.to_thread(uploading.digest_of, extent)
+        if digest != file.digest:
+            raise Changed(f"{file.path}: digest {digest}, but it is known as {file.digest}; make it again")
+        await uploading.send(extent, self._path(file.name), digest)
 
     def _path(self, name: str) -> str:
         return f"{connection.S3}{self._bucket}/{self._prefix}{name}"
-
-
-def _files(folder: str, last: str) -> dict[str, Extent]:
-    if not Path(folder).is_dir():
-        raise WrongUse(f"{folder}: no such folder; nothing can be published")
-    found, passed = local.walk(folder)
-    for entry in passed:
-        raise WrongUse(f"{folder}: {entry.detail}; only files are published")
-    if last not in dict(found):
-        raise WrongUse(f"{folder}: holds no {last}; make it again with the stage that writes it")
-    return dict(sorted(found))

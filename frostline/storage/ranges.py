@@ -17,15 +17,22 @@ class Reader(Protocol):
 
     entry: Extent
 
-    def fill(self, wanted: Wanted) -> None:
+    def fill(self, wanted: Wanted) -> bool:
         """Fill each view (bytes, writable) from its place on.
+
+        Gives True if some of it was not on this machine when it was first asked for, so that it is worth while to say
+        before what will be read.
 
         Raises Gone, Changed (it ends before, or is another file now), or Unreachable; views may be half filled then.
         """
         ...
 
     def expect(self, wanted: Sequence[tuple[int, int]]) -> None:
-        """Say that ranges (place, length) will be read soon; returns at once."""
+        """Say that ranges (place, length) will be read soon, each at once and as a whole; returns at once."""
+        ...
+
+    def forget(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Keep nothing of ranges any longer: they are not what they should be."""
         ...
 
     def open(self) -> BinaryIO:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from frostline.errors import WrongUse
-from frostline.storage import connection
+from frostline.storage import ahead, connection
 from frostline.storage.connection import S3, Clock, bucket_and_key
 from frostline.storage.extents import Changed, Extent, Passed, Walked, nameable, unprintable, window
 from frostline.storage.ranges import Piece, Wanted, pieces
@@ -105,17 +105,23 @@ async def get(entry: Extent, start: int, view: memoryview) -> None:
 
 
 class Reader:
-    """Reads many ranges of one object, nothing of which is kept: see ``ranges.Reader``."""
+    """Reads many ranges of one object, nothing of which is kept on a disk: see ``ranges.Reader``."""
 
     def __init__(self, entry: Extent) -> None:
         self.entry = entry
 
-    def fill(self, wanted: Wanted) -> None:
+    def fill(self, wanted: Wanted) -> bool:
         """See ``ranges.Reader``: neighbours share a request, and requests run at once."""
-        fill(self.entry, wanted)
+        fill(self.entry, [(place, view) for place, view in wanted if not ahead.take(self.entry, place, view)])
+        return True
 
     def expect(self, wanted: Sequence[tuple[int, int]]) -> None:
-        """Nothing can be done before: there is no place to keep it."""
+        """See ``ranges.Reader``: each range comes by a request of its own and waits in memory."""
+        for place, length in wanted:
+            ahead.begin(self.entry, place, length, get)
+
+    def forget(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Nothing is kept once it was read."""
 
     def open(self) -> BinaryIO:
         """See ``ranges.Reader``."""

@@ -7,14 +7,14 @@ the store compares. An object carries its digest in its metadata, by which it is
 import asyncio
 import base64
 import contextlib
+import datetime as dt
 import functools
 import hashlib
 import io
-from pathlib import Path
 from typing import Any
 
 from frostline import digests
-from frostline.errors import FrostlineError, WrongUse
+from frostline.errors import FrostlineError
 from frostline.storage import connection, local
 from frostline.storage.connection import Clock, bucket_and_key
 from frostline.storage.extents import Changed, Extent, Gone
@@ -24,26 +24,6 @@ PARTS = 10_000  # of one object, the most a store takes
 TOGETHER = 16  # parts or small objects under way at once: 128 MiB of memory
 CLEARING = 5.0  # seconds that ending an upload in vain may take; the next one ends it otherwise
 DIGEST = "frostline-digest"  # of an object, in its metadata
-
-
-def publish_object(path: str | Path, address: str) -> None:
-    """Put a file into a store under an address; an object of the same size and digest is left as it is.
-
-    Raises Gone or Changed for the file, Changed where another process writes too, and what ``patiently`` raises.
-    """
-    if not bucket_and_key(address)[1]:
-        raise WrongUse(f"{address}: names a bucket, but no object in it")
-    connection.run(_publish(local.look(str(path)), address))
-
-
-async def _publish(file: Extent, address: str) -> None:
-    digest = await asyncio.to_thread(digest_of, file)
-    if await is_there(address, file.size, digest):
-        return
-    bucket, key = bucket_and_key(address)
-    if file.size > PART:
-        await end_uploads(address, bucket, key, only=key)
-    await send(file, address, digest)
 
 
 def digest_of(file: Extent) -> str:
@@ -142,13 +122,14 @@ class _Body(io.BytesIO):
         return data
 
 
-async def end_uploads(address: str, bucket: str, prefix: str, only: str | None = None) -> None:
-    """End what killed processes had begun to send: it lies there unseen, and is paid for."""
+async def end_uploads(address: str, bucket: str, prefix: str, *, only: str | None = None, older: float = 0.0) -> None:
+    """End what killed processes had begun to send, so many seconds ago: it lies there unseen, and is paid for."""
     more: dict[str, Any] = {}
+    now = dt.datetime.now(dt.UTC)
     while True:
         page = await connection.call(address, "list_multipart_uploads", Bucket=bucket, Prefix=prefix, **more)
         for entry in page.get("Uploads", []):
-            if only in (None, entry["Key"]):
+            if only in (None, entry["Key"]) and (now - entry["Initiated"]).total_seconds() >= older:
                 with contextlib.suppress(Gone):
                     names = {"Key": entry["Key"], "UploadId": entry["UploadId"]}
                     await connection.call(address, "abort_multipart_upload", Bucket=bucket, **names)

@@ -8,7 +8,7 @@ import numpy as np
 from frostline.store import payloads
 from frostline.store.payloads import Payload
 
-SAMPLED = 64  # of so many reads, one is compared with its digest
+SAMPLED = 64  # of so many reads, one is compared with its digest; of those from a store all
 
 
 class Parts:
@@ -33,10 +33,11 @@ class Parts:
         Raises Refused if they are among those compared with their digest and differ.
         """
         part, start = self.place(row)
-        waited = self.payloads[part].read_into(data, start)
+        payload = self.payloads[part]
+        waited = payload.read_into(data, start)
         self._reads += 1
-        if self._reads % SAMPLED == 0:
-            payloads.require(self.payloads[part], start, data, digest)
+        if payload.is_far or self._reads % SAMPLED == 0:
+            payloads.require(payload, start, data, digest)
         return waited
 
     def expect(self, row: int, count: int = 1) -> None:

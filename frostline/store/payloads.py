@@ -27,7 +27,9 @@ from frostline import contract as contracts
 from frostline import digests, records
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
-from frostline.store import keys
+from frostline.storage import Blocks
+from frostline.store import far, keys
+from frostline.store.far import Far, Remote, Where
 from frostline.store.layout import DTYPES, LATENT, REMEDY
 from frostline.store.writing import TENSOR
 
@@ -56,7 +58,7 @@ class Tensors:
 class Runs:
     """The stretches of rows that have a digest: single latents, and texts of several tokens."""
 
-    path: Path  # where the digests stand
+    path: Where  # where the digests stand
     first: np.ndarray  # the first row of each, and the row count at the end; int64 (n + 1,)
     digests: np.ndarray  # as store.keys has them, (n, 2)
 
@@ -64,9 +66,10 @@ class Runs:
 class Payload(Protocol):
     """The tensor rows of one part."""
 
-    path: Path
+    path: str
     tensors: Tensors
     rows: int
+    is_far: bool  # its rows come from a store: all of them are compared with their digests
 
     def read_into(self, data: np.ndarray, start: int) -> bool:
         """Fill uint8 (n, width) with the rows from ``start`` on; raises Refused if the file ends before.
@@ -77,6 +80,10 @@ class Payload(Protocol):
 
     def expect(self, start: int, count: int) -> None:
         """Say that rows will be read soon."""
+        ...
+
+    def forget(self, start: int, count: int) -> None:
+        """Keep no copy of rows any longer: they are not what they should be."""
         ...
 
 
@@ -90,9 +97,11 @@ def read(payload: Payload, start: int, count: int = 1) -> np.ndarray:
 class Direct:
     """Reads rows from where they lie."""
 
+    is_far = False
+
     def __init__(self, path: Path, tensors: Tensors, first: np.ndarray, offsets: np.ndarray) -> None:
         """``first`` is the first row of each row group, and the row count at the end; ``offsets`` their first bytes."""
-        self.path, self.tensors, self.rows = path, tensors, int(first[-1])
+        self.path, self.tensors, self.rows = str(path), tensors, int(first[-1])
         self._width, self._first, self._offsets = tensors.width, first.tolist(), offsets.tolist()
         self._file = os.open(path, os.O_RDONLY)
         self._flags = os.RWF_NOWAIT  # first what the page cache holds
@@ -136,6 +145,9 @@ class Direct:
         place, here = self._place(start, count)
         os.posix_fadvise(self._file, place, here * self._width, os.POSIX_FADV_WILLNEED)
 
+    def forget(self, start: int, count: int) -> None:
+        """There are no copies."""
+
     def _place(self, row: int, count: int) -> tuple[int, int]:
         """The byte at which a row lies, and how many of ``count`` rows from there on lie in one piece."""
         group = bisect.bisect_right(self._first, row) - 1
@@ -146,9 +158,9 @@ class Direct:
 class Slow:
     """Reads rows through pyarrow, a row group at a time."""
 
-    def __init__(self, path: Path, column: str, tensors: Tensors, first: np.ndarray) -> None:
-        self.path, self.tensors, self.rows = path, tensors, int(first[-1])
-        self._column, self._first = column, first.tolist()
+    def __init__(self, where: Where, column: str, tensors: Tensors, first: np.ndarray) -> None:
+        self.path, self.tensors, self.rows, self.is_far = str(where), tensors, int(first[-1]), isinstance(where, Far)
+        self._where, self._column, self._first = where, column, first.tolist()
 
     def read_into(self, data: np.ndarray, start: int) -> bool:
         """See Payload."""
@@ -160,18 +172,25 @@ class Slow:
     def expect(self, start: int, count: int) -> None:
         """Nothing can be said to pyarrow."""
 
+    def forget(self, start: int, count: int) -> None:  # noqa: ARG002
+        """What was decoded of any part goes."""
+        self._rows_of.cache_clear()
+
     @functools.lru_cache(maxsize=DECODED)  # noqa: B019 - of all parts together: each keeps few of them alive
     def _rows_of(self, group: int) -> np.ndarray:
         """Rows of a row group, uint8 (n, width)."""
-        file = pq.ParquetFile(self.path)
+        file = _opened(self._where)
         chunk = file.read_row_group(group, columns=[self._column], use_threads=False)[self._column]
         return np.frombuffer(b"".join(chunk.to_pylist()), np.uint8).reshape(-1, self.tensors.width)
 
 
-def open_payload(path: Path, column: str, space: LatentSpace | None, runs: Runs | None = None) -> Payload:
+def open_payload(
+    path: Where, column: str, space: LatentSpace | None, runs: Runs | None = None, blocks: Blocks | None = None
+) -> Payload:
     """Find the rows of a tensor column; of any latent space if ``space`` is None.
 
-    Rows are compared with the digests of ``runs``; those of latents stand beside them and need not be given.
+    Rows are compared with the digests of ``runs``; those of latents stand beside them and need not be given. Rows in a
+    store are not read here, as each is compared when it is; they come by way of ``blocks`` if these are given.
     Raises Refused if the part is no part of a cache, is of another latent space, or a row is not what its digest says.
     """
     file = _opened(path)
@@ -181,9 +200,13 @@ def open_payload(path: Path, column: str, space: LatentSpace | None, runs: Runs 
         runs = runs_of_latents(path, columns(path, ["latent_digest"], space))
     first = np.cumsum([0, *(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))])
     if runs is not None and runs.first[-1] != first[-1]:
-        raise Refused(f"{path}: has {first[-1]} rows, and {runs.path} has digests of {runs.first[-1]}; {REMEDY}")
+        raise Refused(
+            f"{path}: has {first[-1]} rows, and {runs.path} has digests of {runs.first[-1]}; {far.remedy(path)}"
+        )
     offsets = _offsets(file, column, tensors.width)
-    if offsets is not None:
+    if offsets is not None and isinstance(path, Far):
+        return Remote(path, tensors, first, offsets, blocks)
+    if offsets is not None and isinstance(path, Path):
         direct = Direct(path, tensors, first, offsets)
         if runs is None or _wrong(direct, runs, first) is None:
             return direct
@@ -193,19 +216,27 @@ def open_payload(path: Path, column: str, space: LatentSpace | None, runs: Runs 
     return slow
 
 
-def runs_of_latents(path: Path, facts: pa.Table) -> Runs:
+def runs_of_latents(path: Where, facts: pa.Table) -> Runs:
     """Each latent by itself, from the column latent_digest of a part."""
     return Runs(path=path, first=np.arange(len(facts) + 1), digests=keys.of(facts["latent_digest"]))
 
 
 def require(payload: Payload, start: int, data: np.ndarray, digest: np.ndarray) -> None:
-    """Raise Refused unless the rows from ``start`` on, uint8 (n, width), are what their digest (2,) says."""
+    """Raise Refused unless the rows from ``start`` on, uint8 (n, width), are what their digest (2,) says.
+
+    They are read once more if they are not: what is damaged may be a copy on the way.
+    """
+    if np.array_equal(keys.of_bytes(data.data), digest):
+        return
+    payload.forget(start, len(data))
+    payload.read_into(data, start)
     if not np.array_equal(keys.of_bytes(data.data), digest):
         raise Refused(_differs(payload, start))
 
 
 def _differs(payload: Payload, row: int) -> str:
-    return f"{payload.path}: row {row} is not what its digest says; {REMEDY}"
+    remedy = REMEDY if not isinstance(payload, Remote) else far.REMEDY
+    return f"{payload.path}: row {row} is not what its digest says; {remedy}"
 
 
 def _wrong(payload: Payload, runs: Runs, first: np.ndarray) -> int | None:
@@ -218,23 +249,40 @@ def _wrong(payload: Payload, runs: Runs, first: np.ndarray) -> int | None:
     return None
 
 
-def require_space(path: Path, file: pq.ParquetFile, space: LatentSpace | None) -> None:
+def require_space(path: Where, file: pq.ParquetFile, space: LatentSpace | None) -> None:
     """Raise Refused unless a part is of this latent space, or for None of any."""
     text = (file.schema_arrow.metadata or {}).get(contracts.METADATA.encode())
     if text is None:
-        raise Refused(f"{path}: a parquet file, but not a latent cache of Frostline; {REMEDY}")
+        raise Refused(f"{path}: a parquet file, but not a latent cache of Frostline; {far.remedy(path)}")
     if space is not None and text.decode() != digests.canonical(space.model_dump(mode="json")):
         theirs = records.parse(LatentSpace, json.loads(text), origin=str(path))
         contracts.require_same(space, theirs, ours_is="the manifest", theirs_is=str(path), remedy=REMEDY)
 
 
-def columns(path: Path, names: Sequence[str], space: LatentSpace | None) -> pa.Table:
+def columns(path: Where, names: Sequence[str], space: LatentSpace | None) -> pa.Table:
     """Columns of a part without its tensors; raises Refused for a part that lacks one, or of another latent space."""
     file = _opened(path)
     require_space(path, file, space)
     if absent := sorted(set(names) - set(file.schema_arrow.names)):
-        raise Refused(f"{path}: lacks {absent}, so another version of Frostline made it; {REMEDY}")
-    return file.read(columns=list(names), use_threads=False)
+        raise Refused(f"{path}: lacks {absent}, so another version of Frostline made it; {far.remedy(path)}")
+    if isinstance(path, Far):
+        path.ask(_ranges(file, names))
+    try:
+        return file.read(columns=list(names), use_threads=False)
+    except OSError as error:  # of the checksum of a page
+        raise Refused(f"{path}: damaged ({' '.join(str(error).split())}); {far.remedy(path)}") from None
+
+
+def _ranges(file: pq.ParquetFile, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Where columns lie: place and length of each chunk."""
+    leaves = [n for n in range(len(file.schema.names)) if file.schema.column(n).path.split(".")[0] in names]
+    chunks = [file.metadata.row_group(group).column(leaf) for group in range(file.num_row_groups) for leaf in leaves]
+    return [(_begin(chunk), chunk.total_compressed_size) for chunk in chunks]
+
+
+def _begin(chunk: pq.ColumnChunkMetaData) -> int:
+    """The first byte of a chunk: a dictionary comes before the data."""
+    return chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
 
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -242,19 +290,22 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return np.from_dlpack(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _opened(path: Where) -> pq.ParquetFile:
+    """A part as a parquet file; pages that come from a store are checked, files on a disk were when they were found."""
     try:
+        if isinstance(path, Far):
+            return pq.ParquetFile(path.open(), page_checksum_verification=True)
         return pq.ParquetFile(path)
     except FileNotFoundError:
         raise Refused(f"{path}: missing; {REMEDY}") from None
     except pa.ArrowInvalid as error:
-        raise Refused(f"{path}: not a parquet file, or cut short ({error}); {REMEDY}") from None
+        raise Refused(f"{path}: not a parquet file, or cut short ({error}); {far.remedy(path)}") from None
 
 
-def _tensors(path: Path, file: pq.ParquetFile) -> Tensors:
+def _tensors(path: Where, file: pq.ParquetFile) -> Tensors:
     facts = (file.schema_arrow.metadata or {}).get(TENSOR.encode())
     if facts is None:
-        raise Refused(f"{path}: a parquet file, but not a latent cache of Frostline; {REMEDY}")
+        raise Refused(f"{path}: a parquet file, but not a latent cache of Frostline; {far.remedy(path)}")
     values = json.loads(facts)
     return Tensors(shape=tuple(values["shape"]), dtype=DTYPES[values["dtype"]])
 

@@ -1,37 +1,49 @@
 """One source's cache, opened: what is known of its rows in columns, their tensors read from where they lie."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from frostline import digests, files, records
+from frostline import files, records
 from frostline.contract import LatentSpace
-from frostline.errors import Refused
 from frostline.manifest import SPLITS
-from frostline.store import keys, payloads
-from frostline.store.layout import ITEMS, LATENT, MANIFEST, PROMPTS, REMEDY, TEXT, Prompt, compute, schema
+from frostline.storage import Blocks
+from frostline.store import keys, locations, payloads
+from frostline.store.layout import ITEMS, LATENT, MANIFEST, PROMPTS, TEXT, Prompt, compute, schema
 from frostline.store.parts import Parts
+from frostline.store.payloads import Payload
 from frostline.store.texts import Texts
 
-DIGESTING = 4  # files at once
+
+class _Items(NamedTuple):
+    """A part of items, opened."""
+
+    payload: Payload
+    splits: np.ndarray
+    counts: np.ndarray  # captions of each
+    texts: np.ndarray  # of all captions
+    weights: np.ndarray  # likewise
+    digests: np.ndarray
 
 
 class Latents:
     """One source's cache, opened: every part verified, rows in the manifest's order."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises WrongUse if the folder is no cache, Refused if a part is missing, unlisted, changed or foreign."""
+    def __init__(self, folder: Path, blocks: Blocks | None = None) -> None:
+        """Raises WrongUse if the folder is no cache, Refused if a part is missing, unlisted, changed or foreign.
+
+        Rows of parts in an object store come by way of ``blocks`` if they are given.
+        """
         self.folder = folder
         self.manifest = files.read_json(folder / MANIFEST)
         origin = str(folder / MANIFEST)
         self.space = records.parse(LatentSpace, self.manifest["latent_space"], origin=origin)
-        verify(folder, self.manifest["parts"])
-        self.texts = Texts(folder, self._names(TEXT), self.space)
+        self._place = locations.of(folder, self.manifest["parts"], blocks)
+        self.texts = Texts(self._place, self._names(TEXT), self.space)
         self._items = self._names(ITEMS)
         self._read_items()
         self._read_prompts()
@@ -45,37 +57,43 @@ class Latents:
         return [part["name"] for part in self.manifest["parts"] if part["name"].startswith(f"{kind}/")]
 
     def _rows(self, kind: str, columns: Sequence[str]) -> list[dict[str, Any]]:
-        tables = (payloads.columns(self.folder / name, columns, self.space) for name in self._names(kind))
-        return [row for table in tables for row in table.to_pylist()]
+        return [row for table in self._tables(self._names(kind), columns) for row in table.to_pylist()]
+
+    def _tables(self, names: Sequence[str], columns: Sequence[str]) -> list[pa.Table]:
+        return self._place.each(lambda name: payloads.columns(self._place.part(name), columns, self.space), names)
 
     def _read_items(self) -> None:
         """Open the latents, and keep of every row its split, texts, weights and digest."""
-        parts, splits, counts, texts, weights, digests = [], [], [], [], [], []
-        for name in self._items:
-            path = self.folder / name
-            facts = payloads.columns(path, ["split", "text_ids", "weights", "latent_digest"], self.space)
-            runs = payloads.runs_of_latents(path, facts)
-            parts.append(payloads.open_payload(path, LATENT, self.space, runs))
-            digests.append(runs.digests)
-            splits.append(_splits(facts))
-            counts.append(payloads.numbers(compute.list_value_length(facts["text_ids"])))
-            texts.append(self.texts.numbers(keys.of(compute.list_flatten(facts["text_ids"])), path))
-            weights.append(payloads.numbers(compute.list_flatten(facts["weights"])))
-        self._parts = Parts(parts)
+        found = self._place.each(self._opened, self._items)
+        self._parts = Parts([one.payload for one in found])
+        splits = (one.splits for one in found)
         self.splits = np.concatenate([np.zeros(0, np.int8), *splits])  # places in manifest.SPLITS
-        self._captions = np.cumsum(np.concatenate([[0], *counts]), dtype=np.int64)
-        self._text_numbers = np.concatenate([np.zeros(0, np.int32), *texts])
-        self._weights = np.concatenate([np.zeros(0), *weights])
-        self._digests = np.concatenate([np.zeros((0, 2), np.uint64), *digests])
+        self._captions = np.cumsum(np.concatenate([[0], *(one.counts for one in found)]), dtype=np.int64)
+        self._text_numbers = np.concatenate([np.zeros(0, np.int32), *(one.texts for one in found)])
+        self._weights = np.concatenate([np.zeros(0), *(one.weights for one in found)])
+        self._digests = np.concatenate([np.zeros((0, 2), np.uint64), *(one.digests for one in found)])
+
+    def _opened(self, name: str) -> "_Items":
+        """Open a part of items."""
+        part = self._place.part(name)
+        facts = payloads.columns(part, ["split", "text_ids", "weights", "latent_digest"], self.space)
+        runs = payloads.runs_of_latents(part, facts)
+        return _Items(
+            payload=payloads.open_payload(part, LATENT, self.space, runs, self._place.blocks),
+            splits=_splits(facts),
+            counts=payloads.numbers(compute.list_value_length(facts["text_ids"])),
+            texts=self.texts.numbers(keys.of(compute.list_flatten(facts["text_ids"])), part),
+            weights=payloads.numbers(compute.list_flatten(facts["weights"])),
+            digests=runs.digests,
+        )
 
     def _read_prompts(self) -> None:
         """Keep of every prompt without media its split and text."""
         splits, texts = [], []
-        for name in self._names(PROMPTS):
-            path = self.folder / name
-            facts = payloads.columns(path, ["split", "text_id"], self.space)
+        names = self._names(PROMPTS)
+        for name, facts in zip(names, self._tables(names, ["split", "text_id"]), strict=True):
             splits.append(_splits(facts))
-            texts.append(self.texts.numbers(keys.of(facts["text_id"]), path))
+            texts.append(self.texts.numbers(keys.of(facts["text_id"]), self.folder / name))
         self.prompt_splits = np.concatenate([np.zeros(0, np.int8), *splits])  # places in manifest.SPLITS
         self._prompt_texts = np.concatenate([np.zeros(0, np.int32), *texts])
 
@@ -112,8 +130,7 @@ class Latents:
 
     def column(self, name: str) -> list[Any]:
         """One column of all rows, read from the parts."""
-        found = (payloads.columns(self.folder / part, [name], self.space)[name] for part in self._items)
-        return [value for column in found for value in column.to_pylist()]
+        return [value for table in self._tables(self._items, [name]) for value in table[name].to_pylist()]
 
     def facts(self, *names: str) -> list[dict[str, Any]]:
         """Columns of all rows, as records of store.layout.Item name them, read from the parts."""
@@ -130,10 +147,9 @@ class Latents:
         """
         return self._parts.read_into(data, row, self._digests[row])
 
-    def expect(self, row: int, caption: int = 0) -> None:
-        """Say that a row will be read soon, with one of its captions."""
+    def expect(self, row: int) -> None:
+        """Say that the latent of a row will be read soon."""
         self._parts.expect(row)
-        self.texts.expect(self.text_number(row, caption))
 
     def raw(self, rows: Iterable[int]) -> Tensor:
         """Raw latents float32 (n, C, T', H', W') of rows of one bucket."""
@@ -163,17 +179,3 @@ def _splits(facts: pa.Table) -> np.ndarray:
     splits = facts["split"].combine_chunks().dictionary_encode()
     places = np.array([SPLITS.index(name) for name in splits.dictionary.to_pylist()], np.int8)
     return places[payloads.numbers(splits.indices)]
-
-
-def verify(folder: Path, parts: Sequence[dict[str, Any]]) -> None:
-    """Raise Refused unless a folder holds exactly these parts, with these digests."""
-    listed = {part["name"] for part in parts}
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
-    if listed != present:
-        raise Refused(f"{folder}: missing {sorted(listed - present)}, unlisted {sorted(present - listed)}; {REMEDY}")
-    with ThreadPoolExecutor(DIGESTING) as pool:
-        found = pool.map(digests.of_file, (folder / part["name"] for part in parts))
-        for part, digest in zip(parts, found, strict=True):
-            if digest != part["digest"]:
-                name, listed_digest = folder / part["name"], part["digest"]
-                raise Refused(f"{name}: digest {digest} is not the manifest's {listed_digest}; {REMEDY}")

@@ -111,17 +111,24 @@ def _write(path: Path, table: pa.Table, space: LatentSpace, metadata: dict[str, 
             write_statistics=scalars,  # pyright: ignore[reportArgumentType]
             data_page_size=1 << 30,
             max_rows_per_page=1 << 30,
+            write_page_checksum=True,
         )
 
 
 def seal(
-    folder: Path, space: LatentSpace, names: Sequence[str], facts: Mapping[str, Any], known: Mapping[str, str]
+    folder: Path,
+    space: LatentSpace,
+    names: Sequence[str],
+    facts: Mapping[str, Any],
+    known: Mapping[str, str],
+    parts_in: Path | None = None,
 ) -> dict[str, Any]:
     """Write the manifest of a finished folder: its parts in order with rows, bytes and digest; ``facts`` of the whole.
 
-    ``known`` has digests by name of parts that were digested before, and need not be read again.
+    ``known`` has digests by name of parts that were digested before, and need not be read again. The parts are in the
+    folder, or in ``parts_in``.
     """
-    parts = [_part(folder, name, known) for name in names]
+    parts = [_part(parts_in or folder, name, known) for name in names]
     manifest = {"latent_space": space.model_dump(mode="json"), "parts": parts, **facts}
     files.write_json(folder / MANIFEST, manifest)
     return manifest

@@ -12,11 +12,10 @@ import pytest
 
 from frostline import errors, storage
 from frostline.storage import blocks
-from tests.unit.storage.conftest import Put, ask
-from tests.unit.storage.relay import Relay
+from tests.object_store import Put, ask
+from tests.relay import Relay
 
 pytest_plugins = ["tests.servers"]
-pytestmark = pytest.mark.slow
 
 SIZE = 50_000  # of a block, here
 DATA = os.urandom(10 * SIZE + 123)
@@ -162,7 +161,7 @@ def test_processes_that_take_each_others_blocks_away_read_what_is_right(entry: s
 def test_folders_that_cannot_hold_blocks_are_named(entry: storage.Blob, tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(errors.WrongUse, match=r"file/blocks: blocks of objects cannot be kept there \(Not a directory"):
-        storage.Blocks(tmp_path / "file" / "blocks", 2 * SIZE)
+        storage.reader(entry, storage.Blocks(tmp_path / "file" / "blocks", 2 * SIZE))
     reader = storage.reader(entry, storage.Blocks(tmp_path / "full", 2 * SIZE))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, before[1]))

@@ -12,12 +12,10 @@ import pytest
 from s3fs import S3FileSystem
 
 from frostline import errors, storage
-from tests.unit.storage.conftest import Put, ask
-from tests.unit.storage.own_server import Swift
-from tests.unit.storage.relay import Relay
+from tests.object_store import Put, Swift, ask
+from tests.relay import Relay
 
 pytest_plugins = ["tests.servers"]
-pytestmark = pytest.mark.slow
 
 MIB = 1 << 20
 DATA = os.urandom(3 * MIB)
@@ -33,6 +31,7 @@ def test_wrong_and_absent_credentials_are_refused_at_every_door(
     big: storage.Blob, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "a").write_bytes(b"x")
+    last = storage.Sending(path=str(tmp_path / "a"), name="a", digest="")
     for secret in ("wrong", None):
         S3FileSystem.clear_instance_cache()
         if secret is None:
@@ -48,7 +47,7 @@ def test_wrong_and_absent_credentials_are_refused_at_every_door(
         with pytest.raises(errors.WrongUse, match=f"^{big.path}: {refused}"):
             storage.blob(f"s3://{bucket}", "big")
         with pytest.raises(errors.WrongUse, match=f"^s3://{bucket}/new: {refused}"):
-            storage.publish_object(tmp_path / "a", f"s3://{bucket}/new")
+            storage.publish([], f"s3://{bucket}/new", last=last)
 
 
 def test_addresses_the_store_does_not_take_are_refused(s3: str):
@@ -122,13 +121,6 @@ def test_keys_that_vanish_between_listing_and_reading_are_named(bucket: str, put
     assert (first, str(second), third) == (b"x" * 9, f"s3://{bucket}/b: no such object", b"x" * 9)
     with pytest.raises(storage.Gone, match=f"^s3://{bucket}/b: no such object"):
         storage.read(readers[1], [(0, 1), (3, 2)])
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    server = Swift(tmp_path_factory.mktemp("swift") / "data")
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -1,91 +1,130 @@
-"""A published folder is found whole: all of the old, all of the new, or no list of contents."""
+"""A reader finds the old list or the new one, and all that it names."""
 
 import json
 import multiprocessing
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from frostline import digests, errors, storage
-from tests.unit.storage.conftest import Put, ask, keys, uploads
-from tests.unit.storage.relay import FOREVER, Relay
+from frostline.storage import Published, Sending, publishing
+from tests.object_store import Put, ask, keys, uploads
+from tests.relay import FOREVER, Relay
 
 pytest_plugins = ["tests.servers"]
-pytestmark = pytest.mark.slow
 
 LAST = "manifest.json"
 
 
-def write(folder: Path, *contents: bytes, fixed: bytes = b"") -> dict[str, str]:
-    """A folder as caches are: parts named by their contents, and a list of them; ``fixed`` goes under a fixed name."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.unlink()
-    parts = {f"items/{digests.of_bytes(data)[:16]}.parquet": data for data in contents}
-    parts |= {"text.parquet": fixed} if fixed else {}
-    for name, data in parts.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    known = {name: digests.of_bytes(data) for name, data in parts.items()}
-    (folder / LAST).write_text(json.dumps(known))
-    return known
+def write(folder: Path, *contents: bytes) -> tuple[list[Sending], Sending]:
+    """Files named by their contents, and a list of them."""
+    found = []
+    for data in contents:
+        digest = digests.of_bytes(data)
+        (folder / digest).write_bytes(data)
+        found.append(Sending(path=str(folder / digest), name=f"items/{digest}.parquet", digest=digest))
+    (folder / LAST).write_text(json.dumps([one.name for one in found]))
+    return found, Sending(path=str(folder / LAST), name=LAST, digest=digests.of_file(folder / LAST))
 
 
-def is_whole(bucket: str, prefix: str = "cache") -> bool | None:
-    """Is all there that the list names, as it says? None where there is no list."""
-    if f"{prefix}/{LAST}" not in keys(bucket):
+def publish(folder: Path, address: str, *contents: bytes) -> Published:
+    found, last = write(folder, *contents)
+    return storage.publish(found, address, last=last)
+
+
+def listed(bucket: str, prefix: str = "cache") -> list[bytes] | None:
+    """The contents that the list names; None where there is no list. Fails unless all of them are there and whole."""
+    there = storage.objects(f"s3://{bucket}/{prefix}")
+    if LAST not in there:
         return None
-    root = f"s3://{bucket}/{prefix}"
-    blobs = dict(storage.tree(root))
-    listed = json.loads(blobs[LAST].read(9999))
-    return all(name in blobs and digests.of_bytes(blobs[name].read(9999)) == listed[name] for name in listed)
+    found = [there[name].read(9999) for name in json.loads(there[LAST].read(9999))]
+    assert [f"items/{digests.of_bytes(data)}.parquet" for data in found] == json.loads(there[LAST].read(9999))
+    return found
 
 
-def test_a_folder_is_published_last_thing_last_and_then_only_what_is_new(bucket: str, tmp_path: Path, relay: Relay):
-    known = write(tmp_path, b"one", b"two", fixed=b"text")
-    (tmp_path / ".hidden").write_text("x")
+def test_files_are_published_and_the_list_last_and_then_only_what_is_new(bucket: str, tmp_path: Path, relay: Relay):
     address = f"s3://{bucket}/cache"
-    done = storage.publish_folder(tmp_path, address, last=LAST, known=known)
-    assert done == storage.Published(sent=tuple(sorted([*known, LAST])), kept=(), removed=())
+    done = publish(tmp_path, address, b"one", b"two")
+    assert (len(done.sent), done.kept, done.sent[-1]) == (3, (), LAST)
     assert relay.said("PUT")[-1] == f"PUT cache/{LAST}"
-    assert len(relay.said("PUT")) == 4
-    assert is_whole(bucket)
+    assert listed(bucket) == [b"one", b"two"]
     relay.requests.clear()
-    done = storage.publish_folder(tmp_path, f"{address}/", last=LAST)
-    assert (done.sent, done.removed, relay.said("PUT", "DELETE")) == ((), (), [])
+    done = publish(tmp_path, f"{address}/", b"one", b"two")
+    assert (done.sent, len(done.kept), relay.said("PUT", "DELETE")) == ((), 3, [])
 
-    gone = f"items/{digests.of_bytes(b'two')[:16]}.parquet"
-    known = write(tmp_path, b"one", b"three", fixed=b"text")
-    new = f"items/{digests.of_bytes(b'three')[:16]}.parquet"
-    done = storage.publish_folder(tmp_path, address, last=LAST, known=known)
-    assert (done.sent, done.removed) == ((new, LAST), (gone,))
-    assert relay.said("PUT", "DELETE") == [f"PUT cache/{new}", f"PUT cache/{LAST}", f"DELETE cache/{gone}"]
-    assert is_whole(bucket)
-    assert len(keys(bucket)) == 4
+    for path in tmp_path.glob("*"):
+        path.unlink()
+    done = publish(tmp_path, address, b"one", b"three")
+    assert relay.said("PUT", "DELETE") == [f"PUT cache/{name}" for name in done.sent]
+    assert (len(done.sent), done.sent[-1]) == (2, LAST)
+    assert listed(bucket) == [b"one", b"three"]
+    assert len(keys(bucket)) == 4  # whoever reads by the older list still finds what it names
 
 
-def test_where_a_name_gets_other_bytes_the_old_list_goes_first(bucket: str, tmp_path: Path, relay: Relay):
+def test_a_torn_object_is_sent_again(bucket: str, tmp_path: Path, put: Put):
     address = f"s3://{bucket}/cache"
-    storage.publish_folder(tmp_path, address, last=LAST, known=write(tmp_path, b"one", fixed=b"text"))
-    relay.requests.clear()
-    storage.publish_folder(tmp_path, address, last=LAST, known=write(tmp_path, b"one", fixed=b"TEXT"))
-    said = relay.said("PUT", "DELETE")
-    assert said == [f"DELETE cache/{LAST}", "PUT cache/text.parquet", f"PUT cache/{LAST}"]
-    assert is_whole(bucket)
+    publish(tmp_path, address, b"one", b"two")
+    put(f"cache/items/{digests.of_bytes(b'two')}.parquet", b"t")
+    assert len(publish(tmp_path, address, b"one", b"two").sent) == 1
+    assert listed(bucket) == [b"one", b"two"]
 
 
-def test_killed_after_any_request_it_is_never_found_half_and_goes_on(bucket: str, tmp_path: Path, relay: Relay):
+def test_an_object_that_vanishes_meanwhile_is_named_and_there_is_no_list(bucket: str, tmp_path: Path, relay: Relay):
+    found, last = write(tmp_path, b"one", b"two")
+    relay.latency = 0.1
+
+    def remove() -> None:
+        while f"cache/{found[0].name}" not in keys(bucket):
+            time.sleep(0.01)
+        ask("delete_object", Bucket=bucket, Key=f"cache/{found[0].name}")
+
+    removing = threading.Thread(target=remove)
+    removing.start()
+    with pytest.raises((storage.Gone, storage.Changed), match=f"^s3://{bucket}/cache/{found[0].name}: "):
+        storage.publish(found, f"s3://{bucket}/cache", last=last)
+    removing.join()
+    assert listed(bucket) is None
+    storage.publish(found, f"s3://{bucket}/cache", last=last)
+    assert listed(bucket) == [b"one", b"two"]
+
+
+def test_several_publish_at_once(bucket: str, tmp_path: Path, relay: Relay):
+    relay.latency = 0.02
+    large = bytes(9 << 20)
+    every = [(b"all", large, bytes([number])) for number in range(3)]
+    started = []
+    for number, contents in enumerate(every):
+        (tmp_path / str(number)).mkdir()
+        found, last = write(tmp_path / str(number), *contents)
+        process = multiprocessing.get_context("fork").Process(
+            target=storage.publish, args=(found, f"s3://{bucket}/cache"), kwargs={"last": last}
+        )
+        process.start()
+        started.append(process)
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0, 0]
+    there = storage.objects(f"s3://{bucket}/cache")
+    assert [there[name].size for name in json.loads(there[LAST].read(9999))] == [3, 9 << 20, 1]
+    assert len(there) == 2 + 3 + 1
+    assert uploads(bucket) == []
+
+
+def test_killed_after_any_request_a_reader_finds_the_old_or_the_new_and_it_goes_on(
+    bucket: str, tmp_path: Path, relay: Relay
+):
     address = f"s3://{bucket}/cache"
-    storage.publish_folder(tmp_path, address, last=LAST, known=write(tmp_path, b"one", b"two", fixed=b"text"))
-    known = write(tmp_path, b"one", b"three", b"four", fixed=b"TEXT")
-    seen: list[bool | None] = []
+    publish(tmp_path, address, b"one", b"two")
+    found, last = write(tmp_path, b"one", b"three", b"four")
+    seen: list[list[bytes] | None] = []
     ends: list[int | None] = []
-    for allowed in range(40):
+    for allowed in range(0, 40, 2):
         relay.allowed, relay.refused = allowed, 0
         process = multiprocessing.get_context("fork").Process(
-            target=storage.publish_folder, args=(tmp_path, address), kwargs={"last": LAST, "known": known}
+            target=storage.publish, args=(found, address), kwargs={"last": last}
         )
         process.start()
         while relay.refused == 0 and process.is_alive():
@@ -93,53 +132,43 @@ def test_killed_after_any_request_it_is_never_found_half_and_goes_on(bucket: str
         process.kill()
         process.join()
         relay.allowed = FOREVER
-        seen.append(is_whole(bucket))
+        seen.append(listed(bucket))
         ends.append(process.exitcode)
         if relay.refused == 0:
             break
     assert ends == [-signal.SIGKILL] * (len(ends) - 1) + [0]
-    assert set(seen) == {True, None}
-    assert seen[0] is seen[-1] is True
-    assert len(seen) > 5
-    assert keys(bucket) == sorted(f"cache/{name}" for name in [*known, LAST])
+    old, new = [b"one", b"two"], [b"one", b"three", b"four"]
+    assert all(one in (old, new) for one in seen)
+    assert (seen[0], seen[-1]) == (old, new)
+    assert len(seen) > 3
 
 
-def test_large_files_are_sent_in_parts_and_what_was_begun_is_ended(bucket: str, tmp_path: Path):
+def test_large_files_are_sent_in_parts_and_uploads_of_the_killed_are_ended(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     ask("create_multipart_upload", Bucket=bucket, Key="cache/items/old")
     ask("create_multipart_upload", Bucket=bucket, Key="elsewhere")
-    assert uploads(bucket) == ["cache/items/old", "elsewhere"]
-    write(tmp_path, b"one")
-    (tmp_path / "items" / "large").write_bytes(bytes(9 << 20))
-    storage.publish_folder(tmp_path, f"s3://{bucket}/cache", last=LAST)
+    large = bytes(9 << 20)
+    publish(tmp_path, f"s3://{bucket}/cache", large)
+    assert uploads(bucket) == ["cache/items/old", "elsewhere"]  # begun just now: perhaps somebody sends it
+    monkeypatch.setattr(publishing, "ABANDONED", 0.0)
+    publish(tmp_path, f"s3://{bucket}/cache", large)
     assert uploads(bucket) == ["elsewhere"]
-    assert dict(storage.tree(f"s3://{bucket}/cache"))["items/large"].read(9 << 20) == bytes(9 << 20)
+    there = storage.objects(f"s3://{bucket}/cache")
+    assert there[f"items/{digests.of_bytes(large)}.parquet"].read(9 << 20) == large
 
 
-@pytest.mark.parametrize("name", ["data.csv", f"digits/{LAST}"])
-def test_nothing_is_touched_where_something_else_lies(bucket: str, put: Put, tmp_path: Path, name: str):
-    put(f"cache/{name}", b"mine")
-    if name != "data.csv":
-        write(tmp_path, b"another")
-        storage.publish_folder(tmp_path, f"s3://{bucket}/cache/digits", last=LAST)
-    before = keys(bucket)
-    known = write(tmp_path, b"one")
-    with pytest.raises(errors.WrongUse, match=f"^s3://{bucket}/cache/{name}: lies where the folder is to go, .*"):
-        storage.publish_folder(tmp_path, f"s3://{bucket}/cache", last=LAST, known=known)
-    assert keys(bucket) == before
-
-
-def test_folders_that_cannot_be_published_are_named(bucket: str, tmp_path: Path):
+def test_files_that_cannot_be_published_are_named(bucket: str, tmp_path: Path):
     address = f"s3://{bucket}/cache"
-    with pytest.raises(errors.WrongUse, match="nowhere: no such folder"):
-        storage.publish_folder(tmp_path / "nowhere", address, last=LAST)
-    with pytest.raises(errors.WrongUse, match=f"holds no {LAST}"):
-        storage.publish_folder(tmp_path, address, last=LAST)
-    known = write(tmp_path, b"one")
-    name = next(iter(known))
-    (tmp_path / name).write_bytes(b"eno")
-    with pytest.raises(storage.Changed, match=f"{name}: digest {digests.of_bytes(b'eno')}, but it is known as"):
-        storage.publish_folder(tmp_path, address, last=LAST, known=known)
+    found, last = write(tmp_path, b"one")
+    Path(found[0].path).write_bytes(b"eno")
+    with pytest.raises(storage.Changed, match=f"digest {digests.of_bytes(b'eno')}, but it is known as"):
+        storage.publish(found, address, last=last)
+    Path(found[0].path).unlink()
+    with pytest.raises(storage.Gone, match=f"{found[0].digest}: no such file"):
+        storage.publish(found, address, last=last)
     assert keys(bucket) == []
-    (tmp_path / "link").symlink_to(tmp_path / "missing")
-    with pytest.raises(errors.WrongUse, match="link: a link that cannot be followed"):
-        storage.publish_folder(tmp_path, address, last=LAST)
+    with pytest.raises(errors.WrongUse, match=r"there: a local path; publish to s3://bucket/prefix"):
+        storage.publish([], "there", last=last)
+    with pytest.raises(storage.Gone, match=r"^s3://no-such-bucket-here/a: no such bucket"):
+        storage.publish([], "s3://no-such-bucket-here/a", last=last)

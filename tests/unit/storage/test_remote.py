@@ -12,12 +12,11 @@ import pytest
 from frostline import errors, storage
 from frostline.sources import listing
 from frostline.storage import remote
+from tests.object_store import Put, ask
+from tests.relay import Relay
 from tests.unit.sources.listing.conftest import by_name, lines, media_params, read, reasons
-from tests.unit.storage.conftest import Put, ask
-from tests.unit.storage.relay import Relay
 
 pytest_plugins = ["tests.servers"]
-pytestmark = pytest.mark.slow
 
 
 def test_objects_are_listed_and_read_whole_and_in_parts(bucket: str, put: Put, monkeypatch: pytest.MonkeyPatch):

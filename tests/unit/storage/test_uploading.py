@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from frostline import digests, errors, storage
+from frostline import digests, storage
 from frostline.storage import connection
-from tests.unit.storage.conftest import ask, keys, uploads
-from tests.unit.storage.relay import FOREVER, Relay
+from tests.object_store import ask, keys, uploads
+from tests.relay import FOREVER, Relay
 
 pytest_plugins = ["tests.servers"]
-pytestmark = pytest.mark.slow
-
 MIB = 1 << 20
 LARGE = os.urandom(20 * MIB + 1)  # three parts
 
@@ -33,6 +31,12 @@ def there(bucket: str, key: str) -> bytes:
     return address.read(address.size)
 
 
+def publish(path: Path, address: str) -> None:
+    """Put one file into a store, under a name that does not tell its bytes."""
+    prefix, name = storage.parent(address)
+    storage.publish([], prefix, last=storage.Sending(path=str(path), name=name, digest=digests.of_file(path)))
+
+
 def sent(relay: Relay) -> list[str]:
     return relay.said("PUT", "POST", "DELETE")
 
@@ -41,22 +45,22 @@ def sent(relay: Relay) -> list[str]:
 def test_what_is_published_is_there_and_not_sent_twice(bucket: str, tmp_path: Path, relay: Relay, data: bytes):
     path = tmp_path / "a"
     path.write_bytes(data)
-    storage.publish_object(path, f"s3://{bucket}/p/a")
+    publish(path, f"s3://{bucket}/p/a")
     assert there(bucket, "p/a") == data
     head = ask("head_object", Bucket=bucket, Key="p/a")
     assert head["Metadata"] == {"frostline-digest": digests.of_bytes(data)}
     assert (keys(bucket), uploads(bucket)) == (["p/a"], [])
     relay.requests.clear()
-    storage.publish_object(path, f"s3://{bucket}/p/a")
+    publish(path, f"s3://{bucket}/p/a")
     assert sent(relay) == []
     path.write_bytes(data + b"x")
-    storage.publish_object(path, f"s3://{bucket}/p/a")
+    publish(path, f"s3://{bucket}/p/a")
     assert there(bucket, "p/a") == data + b"x"
 
 
 def test_parts_go_together_and_nothing_is_there_before_the_last(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    publishing = threading.Thread(target=storage.publish_object, args=(large, f"s3://{bucket}/a"))
+    publishing = threading.Thread(target=publish, args=(large, f"s3://{bucket}/a"))
     publishing.start()
     while relay.most_waiting < 3:
         assert publishing.is_alive()
@@ -68,7 +72,7 @@ def test_parts_go_together_and_nothing_is_there_before_the_last(bucket: str, lar
 
 def test_bytes_damaged_on_their_way_are_refused_and_sent_again(bucket: str, large: Path, relay: Relay):
     relay.flips = 2
-    storage.publish_object(large, f"s3://{bucket}/a")
+    publish(large, f"s3://{bucket}/a")
     assert relay.flips == 0
     assert relay.said("PUT") == ["PUT a"] * 5
     assert there(bucket, "a") == LARGE
@@ -80,7 +84,7 @@ LOST = {"begin": rb"POST .*\?uploads", "part": rb"PUT .*partNumber=2", "end": rb
 @pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
 def test_a_lost_answer_is_asked_for_again(bucket: str, large: Path, relay: Relay, lost: bytes):
     relay.lost.append(lost)
-    storage.publish_object(large, f"s3://{bucket}/a")
+    publish(large, f"s3://{bucket}/a")
     assert relay.lost == []
     assert there(bucket, "a") == LARGE
 
@@ -90,7 +94,7 @@ def test_a_file_that_changes_meanwhile_is_not_published(bucket: str, large: Path
     changing = threading.Thread(target=change_when_sent, args=(large, relay))
     changing.start()
     with pytest.raises(storage.Changed, match=r"large: .*(changed while it was published|another size)"):
-        storage.publish_object(large, f"s3://{bucket}/a")
+        publish(large, f"s3://{bucket}/a")
     changing.join()
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
@@ -107,21 +111,19 @@ def test_an_outage_names_the_object_and_the_next_run_goes_on(
     for allowed in (1, 3, 6):  # the upload is begun with the third, and the second part is the fifth
         relay.allowed = allowed
         with pytest.raises(storage.Unreachable, match=f"^s3://{bucket}/a: no good answer for 1 s"):
-            storage.publish_object(large, f"s3://{bucket}/a")
+            publish(large, f"s3://{bucket}/a")
         assert keys(bucket) == []
     assert uploads(bucket) == ["a"]  # nobody could end it
     relay.allowed = FOREVER
     monkeypatch.setattr(connection, "PATIENCE", 60.0)
-    storage.publish_object(large, f"s3://{bucket}/a")
+    publish(large, f"s3://{bucket}/a")
     assert there(bucket, "a") == LARGE
     assert uploads(bucket) == []
 
 
 def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    publishing = multiprocessing.get_context("fork").Process(
-        target=storage.publish_object, args=(large, f"s3://{bucket}/a")
-    )
+    publishing = multiprocessing.get_context("fork").Process(target=publish, args=(large, f"s3://{bucket}/a"))
     publishing.start()
     while not relay.said("PUT"):
         time.sleep(0.001)
@@ -129,7 +131,7 @@ def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(buc
     publishing.join()
     assert (keys(bucket), uploads(bucket)) == ([], ["a"])
     relay.latency = 0.0
-    storage.publish_object(large, f"s3://{bucket}/a")
+    publish(large, f"s3://{bucket}/a")
     assert there(bucket, "a") == LARGE
     assert uploads(bucket) == []
 
@@ -138,7 +140,7 @@ def test_an_interrupted_upload_is_ended_at_once(bucket: str, large: Path, relay:
     relay.latency = 0.5
     threading.Thread(target=interrupt_when_sent, args=(relay,)).start()
     with pytest.raises(KeyboardInterrupt):
-        storage.publish_object(large, f"s3://{bucket}/a")
+        publish(large, f"s3://{bucket}/a")
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
 
@@ -153,7 +155,7 @@ def test_an_upload_that_somebody_else_ends_says_so(bucket: str, large: Path, rel
     ending = threading.Thread(target=end_when_begun, args=(bucket,))
     ending.start()
     with pytest.raises(storage.Gone, match=rf"^s3://{bucket}/a: no such upload; see that one process writes there"):
-        storage.publish_object(large, f"s3://{bucket}/a")
+        publish(large, f"s3://{bucket}/a")
     ending.join()
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
@@ -162,17 +164,3 @@ def end_when_begun(bucket: str) -> None:
     while not (begun := ask("list_multipart_uploads", Bucket=bucket).get("Uploads", [])):
         time.sleep(0.01)
     ask("abort_multipart_upload", Bucket=bucket, Key="a", UploadId=begun[0]["UploadId"])
-
-
-def test_what_cannot_be_published_is_named(bucket: str, tmp_path: Path):
-    with pytest.raises(storage.Gone, match="absent: no such file"):
-        storage.publish_object(tmp_path / "absent", f"s3://{bucket}/a")
-    with pytest.raises(errors.WrongUse, match="not a file"):
-        storage.publish_object(tmp_path, f"s3://{bucket}/a")
-    (tmp_path / "a").write_bytes(b"x")
-    with pytest.raises(errors.WrongUse, match=f"^s3://{bucket}: names a bucket, but no object in it"):
-        storage.publish_object(tmp_path / "a", f"s3://{bucket}")
-    with pytest.raises(errors.WrongUse, match=r"there: a local path; publish to s3://bucket/prefix"):
-        storage.publish_object(tmp_path / "a", "there")
-    with pytest.raises(storage.Gone, match=r"^s3://no-such-bucket-here/a: no such bucket"):
-        storage.publish_object(tmp_path / "a", "s3://no-such-bucket-here/a")
