@@ -42,7 +42,9 @@ def of(part: names.Part, shapes: Shapes, stated: Config | None, origin: Path) ->
         found = _FROM_SHAPES[part](shapes)
     except KeyError as error:
         raise Refused(f"{origin}: without {error.args[0]!r}, so no {part} of a Wan model; fetch it again") from None
-    return found if stated is None else _native(found, stated, origin)
+    if part != "transformer":
+        return found
+    return _with_published_heads(found, origin) if stated is None else _with_stated_heads(found, stated, origin)
 
 
 def completed(part: names.Part, stated: Mapping[str, Any]) -> Config:
@@ -56,19 +58,34 @@ def completed(part: names.Part, stated: Mapping[str, Any]) -> Config:
     return {**defaults, **{key: value for key, value in config.items() if key in defaults}}
 
 
-def _native(found: Config, stated: Mapping[str, Any], origin: Path) -> Config:
-    """What shapes say, with the number of heads that a native config.json adds; Refused where the two differ."""
-    if "num_heads" in stated:
-        width = found["num_attention_heads"] * found["attention_head_dim"]
-        heads = stated["num_heads"]
-        found = {**found, "num_attention_heads": heads, "attention_head_dim": width // heads}
-    found = {**found, "eps": stated.get("eps", found["eps"])}
+def _with_published_heads(found: Config, origin: Path) -> Config:
+    """A transformer with heads as wide as those of every published one."""
+    width = found["num_attention_heads"] * found["attention_head_dim"]
+    if width % families.HEAD_DIM:
+        raise Refused(
+            f"{origin}: a transformer of width {width}: published heads are {families.HEAD_DIM} wide, which does not "
+            "divide it; give a folder with its config.json"
+        )
+    return {**found, "num_attention_heads": width // families.HEAD_DIM, "attention_head_dim": families.HEAD_DIM}
+
+
+def _with_stated_heads(found: Config, stated: Mapping[str, Any], origin: Path) -> Config:
+    """What shapes say, and what only a native config.json can; Refused where the two differ."""
     for key, of_shapes in NATIVE_KEYS.items():
         if key in stated and stated[key] != of_shapes(found):
             raise Refused(
                 f"{origin}: its config.json says {key} {stated[key]}, its tensors {of_shapes(found)}; fetch both again"
             )
-    return found
+    missing = [key for key in ("num_heads", "eps") if key not in stated]
+    if missing:
+        raise Refused(f"{origin}: its config.json does not say {' and '.join(missing)}; fetch it again")
+    heads = stated["num_heads"]
+    return {
+        **found,
+        "num_attention_heads": heads,
+        "attention_head_dim": NATIVE_KEYS["dim"](found) // heads,
+        "eps": stated["eps"],
+    }
 
 
 def _layers(shapes: Shapes, prefix: str) -> int:
@@ -78,11 +95,6 @@ def _layers(shapes: Shapes, prefix: str) -> int:
 
 def _transformer(shapes: Shapes) -> Config:
     width, in_channels, *patch = shapes["patch_embedding.weight"]
-    if width % families.HEAD_DIM:
-        raise Refused(
-            f"a transformer of width {width}: published heads are {families.HEAD_DIM} wide, which does not divide it; "
-            "give a folder with its config.json"
-        )
     ffn_dim, _ = shapes["blocks.0.ffn.net.0.proj.weight"]
     _, freq_dim = shapes["condition_embedder.time_embedder.linear_1.weight"]
     _, text_dim = shapes["condition_embedder.text_embedder.linear_1.weight"]
@@ -91,8 +103,8 @@ def _transformer(shapes: Shapes) -> Config:
     positions = shapes.get("condition_embedder.image_embedder.pos_embed")
     return {
         "patch_size": patch,
-        "num_attention_heads": width // families.HEAD_DIM,
-        "attention_head_dim": families.HEAD_DIM,
+        "num_attention_heads": 1,  # the shapes do not say: as if it had one
+        "attention_head_dim": width,
         "in_channels": in_channels,
         "out_channels": shapes["proj_out.weight"][0] // math.prod(patch),
         "text_dim": text_dim,
