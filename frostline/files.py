@@ -57,8 +57,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
+def new_folder(path: str | Path, *, synced: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` to fill; on success it takes the name ``path``, else it goes.
+
+    ``synced``: the files that are put there are on the disk already, as links to such are.
 
     What stood at ``path`` before is replaced, and what a killed writer of ``path`` left beside it goes: whoever writes
     an output holds its lock.
@@ -73,7 +75,8 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield beside
         for file in beside.rglob("*"):
-            sync(file)
+            if file.is_dir() or not synced:
+                sync(file)
         sync(beside)
         take_place(beside, path)
     finally:

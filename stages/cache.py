@@ -28,7 +28,7 @@ def main() -> None:
     torch.set_num_threads(settings.cache.threads)
     facts = caching.write_source(
         args.source,
-        manifest.read_columns(args.manifest),
+        manifest.stored(args.manifest),
         lambda row: reading.pixels(source, row),
         codec,
         settings.cache,

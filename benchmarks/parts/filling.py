@@ -19,7 +19,6 @@ from benchmarks.parts.in_turn import Cost
 from benchmarks.parts.synthetic_codec import GROUP
 from frostline import caching, files, manifest
 from frostline.caching.pool import Pool
-from frostline.manifest import Columns, Row
 from frostline.store.layout import MANIFEST
 
 SOURCE = "synthetic"
@@ -184,7 +183,7 @@ def fill(folder: Path) -> Filled:
     memory.forget_peak()
 
     def work() -> None:
-        rows: Columns[Row] = manifest.read_columns(folder / "manifest")
+        rows = manifest.stored(folder / "manifest")
         caching.write_source(SOURCE, rows, pixels, codec, synthetic_codec.PARAMS, pool, folder / "cache")
 
     return Filled(in_turn.cost(work), memory.peak(), before)

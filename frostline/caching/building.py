@@ -1,20 +1,24 @@
 """Rows in order to parts with names, and the parts that are not in the pool yet to files there."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from frostline import digests
-from frostline.caching import cutting
+from frostline.caching import columns, cutting, gathering
+from frostline.caching.known import Found, Ids, Known
+from frostline.caching.lengths import Lengths
 from frostline.caching.pool import Pool
 from frostline.contract import LatentSpace
-from frostline.store import writing
-from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, PROMPTS, TEXT, bucket_name
+from frostline.errors import Refused
+from frostline.store import keys, layout, payloads, writing
+from frostline.store.layout import CAPTIONS, ITEMS, PROMPTS, TEXT, Item, Prompt, bucket_name, compute
 
 LAYOUT = 2  # raise when the bytes of a part change for the same rows
-CHARACTERS = 4  # of a caption in a token, about: texts are cut before their tokens are known
+Bucket = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,27 +27,57 @@ class Part:
 
     name: str  # relative to the cache's folder, and to the pool's
     facts: pa.Table
-    bucket: tuple[int, int, int] | None = None
+    rows: pa.Table  # what is known of them beside: as the manifest has them
 
 
-def item_parts(facts: pa.Table, bucket: tuple[int, int, int], width: int, space: LatentSpace) -> list[Part]:
-    """Items of one bucket, ``width`` bytes each, cut into parts."""
-    folder, parts = f"{ITEMS}/{bucket_name(bucket)}", _cut(facts, "id", np.full(len(facts), width))
-    return [Part(name=f"{folder}/{_name(part, space)}.parquet", facts=part, bucket=bucket) for part in parts]
+# ---------------------------------------------------------------------------------------------------------- which parts
 
 
-def caption_parts(captions: pa.Table, space: LatentSpace) -> list[Part]:
-    """Captions (text_id, caption), cut into parts."""
-    lengths = np.array([len(caption.encode()) for caption in captions["caption"].to_pylist()])
-    sizes = (lengths // CHARACTERS + 2) * space.text_dim * 4
-    parts = _cut(captions, "text_id", sizes)
-    return [Part(name=f"{CAPTIONS}/{_name(part, space)}.parquet", facts=part) for part in parts]
+def item_parts(
+    tables: Iterable[pa.Table], bucket: Bucket, count: int, width: int, space: LatentSpace
+) -> Iterator[Part]:
+    """Items of one bucket, ``count`` of them of ``width`` bytes each, cut into parts."""
+    parts = cutting.parts(tables, "id", lambda table: np.full(len(table), width), count * width)
+    return _named(f"{ITEMS}/{bucket_name(bucket)}", parts, Item, space)
 
 
-def prompt_parts(prompts: pa.Table, space: LatentSpace) -> list[Part]:
-    """Prompts without media, cut into parts."""
-    sizes = np.array([len(caption.encode()) for caption in prompts["caption"].to_pylist()], np.int64) + 100
-    return [Part(name=f"{PROMPTS}/{_name(part, space)}.parquet", facts=part) for part in _cut(prompts, "id", sizes)]
+def caption_parts(tables: Iterable[pa.Table], total: int, space: LatentSpace) -> Iterator[Part]:
+    """Texts of ``total`` bytes, as gathering.caption_sizes counts them, cut into parts."""
+    parts = cutting.parts(tables, "text_id", lambda table: gathering.caption_sizes(table, space), total)
+    for part in parts:
+        facts = part.select(["text_id", "caption"])
+        yield Part(name=f"{CAPTIONS}/{_name(facts, space)}.parquet", facts=facts, rows=part)
+
+
+def prompt_parts(tables: Iterable[pa.Table], total: int, space: LatentSpace) -> Iterator[Part]:
+    """Prompts of ``total`` bytes, as gathering.prompt_sizes counts them, cut into parts."""
+    return _named(PROMPTS, cutting.parts(tables, "id", gathering.prompt_sizes, total), Prompt, space)
+
+
+def items(table: pa.Table, lengths: Lengths) -> pa.Table:
+    """Rows that are shown, and the lengths of their texts."""
+    lists = table["text_ids"].combine_chunks()
+    counts = lengths.of(keys.of(lists.flatten()))
+    offsets = np.concatenate([[0], np.cumsum(payloads.numbers(compute.list_value_length(lists)))]).astype(np.int32)
+    return table.append_column("text_lengths", pa.ListArray.from_arrays(pa.array(offsets), pa.array(counts)))
+
+
+def prompts(table: pa.Table, lengths: Lengths) -> pa.Table:
+    """Rows without media, their one caption as Prompt has it."""
+    ids = compute.list_flatten(table["text_ids"])
+    table = table.append_column("caption", compute.list_flatten(table["captions"])).append_column("text_id", ids)
+    return table.append_column("text_length", pa.array(lengths.of(keys.of(ids))))
+
+
+def by_bucket(tables: Iterable[pa.Table]) -> Iterator[tuple[Bucket, pa.Table]]:
+    """Tables in order, each cut where another bucket begins."""
+    for table in tables:
+        sides = [payloads.numbers(table[name]) for name in ("frames", "height", "width")]
+        changes = np.flatnonzero(np.any([side[1:] != side[:-1] for side in sides], axis=0)) + 1
+        starts = [0, *changes.tolist(), len(table)]
+        for start, end in itertools.pairwise(starts):
+            frames, height, width = (int(side[start]) for side in sides)
+            yield (frames, height, width), table.slice(start, end - start)
 
 
 def text_of(captions: str) -> str:
@@ -51,30 +85,33 @@ def text_of(captions: str) -> str:
     return captions.replace(CAPTIONS, TEXT, 1)
 
 
-def build_items(parts: Sequence[Part], pool: Pool) -> None:
+def _named(
+    folder: str, parts: Iterable[pa.Table], kind: type[Item] | type[Prompt], space: LatentSpace
+) -> Iterator[Part]:
+    schema = layout.schema(kind)
+    for part in parts:
+        arrays = [part[field.name].combine_chunks().cast(field.type) for field in schema]
+        facts = pa.Table.from_arrays(arrays, schema=schema)
+        yield Part(name=f"{folder}/{_name(facts, space)}.parquet", facts=facts, rows=part)
+
+
+def _name(rows: pa.Table, space: LatentSpace) -> str:
+    """A digest of what a part holds: its rows, and the latent space."""
+    return digests.of_json([LAYOUT, columns.digest(rows), space.model_dump(mode="json")])[:16]
+
+
+# ----------------------------------------------------------------------------------------------------------- into files
+
+
+def build_items(parts: Sequence[Part], bucket: Bucket, known: Known, pool: Pool) -> None:
     """Write those parts of items of one bucket that are not in the pool, but whose latents are."""
     with pool.one_at_a_time("items"):
-        _build_items([part for part in parts if not pool.digest(part.name)], pool)
-
-
-def _build_items(parts: Sequence[Part], pool: Pool) -> None:
-    if not parts:
-        return
-    ids = pa.concat_arrays([part.facts["latent_id"].combine_chunks() for part in parts])
-    found, start = pool.latents(ids, bucket_name(parts[0].bucket or ())), 0
-    for part in parts:
-        rows = slice(start, start + len(part.facts))
-        data = pool.read(found, rows, LATENT)
-        stored = [digest or "" for digest in found.digest[rows]]
-        writing.write_items(pool.path(part.name), pool.space, part.bucket or (), part.facts, data, stored)
-        pool.keep(part.name)
-        start = rows.stop
-
-
-def build_captions(parts: Sequence[Part], pool: Pool) -> None:
-    """Write those parts of captions that are not in the pool, but whose texts are: a part and its text."""
-    with pool.one_at_a_time("captions"):
-        _build_captions([part for part in parts if not has_captions(part, pool)], pool)
+        for part in parts:
+            if not pool.digest(part.name):
+                ids = keys.of(part.facts["latent_id"])
+                data, stored = pool.read(_all(known.find(ids), part.name))
+                writing.write_items(pool.path(part.name), pool.space, bucket, part.facts, data, stored)
+                pool.keep(part.name, Ids(keys=ids, counts=np.ones(len(ids), np.int32)))
 
 
 def has_captions(part: Part, pool: Pool) -> bool:
@@ -82,38 +119,34 @@ def has_captions(part: Part, pool: Pool) -> bool:
     return bool(pool.digest(part.name) and pool.digest(text_of(part.name)))
 
 
-def _build_captions(parts: Sequence[Part], pool: Pool) -> None:
-    if not parts:
-        return
-    found, start = pool.texts(pa.concat_arrays([part.facts["text_id"].combine_chunks() for part in parts])), 0
-    for part in parts:
-        rows = slice(start, start + len(part.facts))
-        data = pool.read(found, rows, EMBEDDING)
-        tokens = pa.array(found.count[rows], pa.int64())
-        facts = part.facts.append_column("tokens", tokens).append_column("text_digest", pa.array(found.digest[rows]))
-        writing.write_text(pool.path(text_of(part.name)), pool.space, facts, data)
-        writing.write_captions(pool.path(part.name), pool.space, facts)
-        for name in (text_of(part.name), part.name):
-            pool.keep(name)
-        start = rows.stop
+def build_captions(parts: Sequence[Part], known: Known, pool: Pool) -> None:
+    """Write those parts of captions that are not in the pool, but whose texts are: a part and its text."""
+    with pool.one_at_a_time("captions"):
+        for part in parts:
+            if not has_captions(part, pool):
+                _build_captions(part, known, pool)
 
 
-def build_prompts(parts: Sequence[Part], pool: Pool) -> None:
-    """Write those parts of prompts that are not in the pool."""
-    for part in (part for part in parts if not pool.digest(part.name)):
+def _build_captions(part: Part, known: Known, pool: Pool) -> None:
+    ids = keys.of(part.facts["text_id"])
+    found = _all(known.find(ids), part.name)
+    data, stored = pool.read(found)
+    tokens = pa.array(found.count, pa.int64())
+    facts = part.facts.append_column("tokens", tokens).append_column("text_digest", pa.array(stored, pa.string()))
+    writing.write_text(pool.path(text_of(part.name)), pool.space, facts, data)
+    writing.write_captions(pool.path(part.name), pool.space, facts)
+    pool.keep(text_of(part.name))
+    pool.keep(part.name, Ids(keys=ids, counts=found.count.astype(np.int32)))
+
+
+def build_prompts(part: Part, pool: Pool) -> None:
+    """Write a part of prompts if it is not in the pool."""
+    if not pool.digest(part.name):
         writing.write_prompts(pool.path(part.name), pool.space, part.facts)
         pool.keep(part.name)
 
 
-def _cut(rows: pa.Table, key: str, sizes: np.ndarray) -> list[pa.Table]:
-    ends = cutting.ends(rows[key].to_pylist(), sizes)
-    return [rows.slice(start, end - start).combine_chunks() for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _name(rows: pa.Table, space: LatentSpace) -> str:
-    """A digest of what a part holds: its rows in Arrow's stream format, and the latent space."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
-        stream.write_table(rows)
-    held = digests.of_bytes(memoryview(sink.getvalue()))
-    return digests.of_json([LAYOUT, held, space.model_dump(mode="json")])[:16]
+def _all(found: Found, name: str) -> Found:
+    if len(found.missing):
+        raise Refused(f"{name}: {len(found.missing)} of its rows are in the pool no more; run `dvc repro` again")
+    return found

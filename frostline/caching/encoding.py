@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import tqdm
 
 from frostline.caching import units, wanted
+from frostline.caching.bars import Bar
 from frostline.caching.pool import LATENTS, Pool
 from frostline.caching.units import Claims, Unit
 from frostline.codec import Codec
@@ -64,25 +64,23 @@ class Encoder:
         self.shape = codec.latent_space.shape(bucket)
         self.width = int(np.prod(self.shape)) * layout.DTYPES[codec.latent_space.stored_dtype].itemsize
 
-    def encode(self, rows: Columns[Row], ids: Sequence[str], fresh: Set[str]) -> None:
+    def encode(self, rows: Columns[Row], ids: Sequence[str], fresh: Set[str], bar: Bar) -> None:
         """Put the latents of rows into the pool, but for those that are fresh there.
 
-        Units that another process has claimed are waited for.
+        Units that another process has claimed are waited for. ``bar`` is told of rows that were encoded.
 
         Raises Refused if the VAE gives something that is no number.
         """
         batches = max(UNIT_BATCHES, UNIT_BYTES // (self.width * self.size))
-        doing = f"encoding {self.name} on {self.codec.device}"
         with (
             Claims(units.cut(ids, self.size * batches, LATENTS, self.pool), self.pool) as claims,
-            tqdm.tqdm(total=len(ids), desc=doing, unit="item", mininterval=2.0) as bar,
             ThreadPoolExecutor(1) as writer,
         ):
             written: Future[None] | None = None
             encoded: list[np.ndarray] = []
             for batch in _batches(self._decoded(self._tasks(claims, rows, ids, fresh)), self.size):
                 encoded.append(self._through_vae(batch))
-                bar.update(len(batch))
+                bar.add(len(batch))
                 if ending := batch[-1][0].ends:
                     if written:
                         written.result()

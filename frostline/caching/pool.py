@@ -5,7 +5,8 @@
     .work/latents/fresh/captions|text/<unit>.parquet    texts likewise
     .work/latents/claims/<unit>                         held by the process that encodes a unit
     .work/latents/locks/...                             what one process does at a time
-    .work/latents/digests/...                           of each part, with its size and time of change
+    .work/latents/digests/<part>.txt                    digest of each part, with its size and time of change
+    .work/latents/digests/<part>.ids                    the ids in it, so that it need not be opened to know them
     .work/latents/sources/<source>.json                 the parts a source was last published with
 
 Every file is whole or not there. Whatever lies here may be removed while nothing runs: it is encoded again. A published
@@ -17,47 +18,29 @@ import contextlib
 import fcntl
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import pyarrow as pa
+import xxhash
 
 from frostline import digests
+from frostline.caching.known import Found, Ids, Known
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
-from frostline.store import payloads
-from frostline.store.layout import CAPTIONS, ITEMS, TEXT, compute
+from frostline.store import keys, payloads
+from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, TEXT
+from frostline.store.payloads import Payload, Runs
 
 FOLDER = Path(".work") / "latents"
 FRESH, CLAIMS, LOCKS, DIGESTS, LATENTS = "fresh", "claims", "locks", "digests", "latents"
-OPEN = 64  # files at once
+OPEN = 16  # files at once
 RECORDED = 3  # words of a record: digest, size, time of change
+HEAD = 2  # rows of remembered ids that are none: of the file, and of themselves
 REMEDY = "`frostline cache verify --repair` removes what is damaged, and `dvc repro` encodes it again"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """Where the tensors of ids lie in files of the pool; arrays (n,), one value per id."""
-
-    paths: list[Path]
-    parts: int  # how many of the paths, the first ones, are parts; the others are fresh
-    file: np.ndarray  # number of the path, -1 where nothing was found
-    start: np.ndarray  # first tensor row in that file
-    count: np.ndarray  # tensor rows: 1 of a latent, the tokens of a text
-    digest: list[str | None]  # of their bytes
-
-    @property
-    def missing(self) -> np.ndarray:
-        """Numbers of the ids that were not found."""
-        return np.flatnonzero(self.file < 0)
-
-    @property
-    def unsettled(self) -> np.ndarray:
-        """Numbers of the ids that no part has."""
-        return np.flatnonzero((self.file < 0) | (self.file >= self.parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +61,7 @@ class Pool:
 
     def __init__(self, folder: Path, space: LatentSpace) -> None:
         self.folder, self.space = folder, space
-        self._opened = functools.lru_cache(maxsize=OPEN)(payloads.open_payload)
+        self._opened = functools.lru_cache(maxsize=OPEN)(_open)
 
     def path(self, name: str) -> Path:
         """Where a part lies, or would."""
@@ -100,14 +83,12 @@ class Pool:
         words = record.read_text().split() if record.exists() else []
         return Recorded(digest=words[0], stamp=words[1:]) if len(words) == RECORDED else None
 
-    def keep(self, name: str) -> None:
-        """Take the digest of a part that was just written."""
+    def keep(self, name: str, ids: Ids | None = None) -> None:
+        """Take the digest of a part that was just written, and the ids in it if they are at hand."""
         path = self.path(name)
-        record = self._record(name)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        beside = record.with_name(f".{record.name}")
-        beside.write_text(" ".join([digests.of_file(path), *_stamp(path)]))
-        beside.replace(record)  # not synced: a part whose record is lost is built again
+        _replace(self._record(name), " ".join([digests.of_file(path), *_stamp(path)]).encode())
+        if ids:
+            self._remember(path, ids)
 
     def remove(self, path: Path) -> None:
         """Remove a file of the pool, a text with its captions."""
@@ -116,7 +97,8 @@ class Pool:
             gone.append(path.parent.with_name(TEXT) / path.name)
         for one in gone:
             one.unlink(missing_ok=True)
-            self._record(str(one.relative_to(self.folder))).unlink(missing_ok=True)
+            self._record(self.name(one)).unlink(missing_ok=True)
+            self._remembered(one).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def using(self) -> Iterator[None]:
@@ -154,51 +136,77 @@ class Pool:
         """Where a unit of what was just encoded lies, or would."""
         return self.folder / FRESH / kind / f"{name}.parquet"
 
-    def latents(self, ids: pa.Array, bucket: str) -> Found:
-        """Where latents lie, among the items of their bucket and fresh ones."""
-        parts = self._files(f"{ITEMS}/{bucket}")
-        paths = [*parts, *self.fresh(LATENTS)]
-        facts, file, first = _stacked(paths, ["latent_id", "latent_digest"])
-        starts = np.arange(len(facts)) - first[file]
-        ones = np.ones_like(starts)
-        return _found(ids, paths, len(parts), file, starts, ones, facts["latent_id"], facts["latent_digest"])
+    def latents(self, bucket: str) -> Known:
+        """The latents among the items of a bucket, and fresh ones."""
+        return Known(self, f"{ITEMS}/{bucket}", LATENTS)
 
-    def texts(self, ids: pa.Array) -> Found:
-        """Where texts lie: each in the text part of the name of the captions part that lists it."""
-        both = [
-            (text, captions)
-            for root in ("", f"{FRESH}/")
-            for captions in self._files(f"{root}{CAPTIONS}")
-            if (text := self.folder / f"{root}{TEXT}" / captions.name).exists()
-        ]
-        facts, file, first = _stacked([captions for _, captions in both], ["text_id", "text_digest", "tokens"])
-        tokens = facts["tokens"].to_numpy()
-        before = np.concatenate([[0], np.cumsum(tokens)]).astype(np.int64)
-        starts = before[:-1] - before[first[file]]
-        paths = [text for text, _ in both]
-        parts = sum(text.parent.parent == self.folder for text in paths)
-        return _found(ids, paths, parts, file, starts, tokens, facts["text_id"], facts["text_digest"])
+    def texts(self) -> Known:
+        """The texts: each in the text part of the name of the captions part that lists it."""
+        return Known(self, CAPTIONS, CAPTIONS)
 
-    def read(self, found: Found, rows: slice, column: str) -> np.ndarray:
-        """The tensors of found ids one after another, uint8 (n, width).
+    def parts(self, kind: str, but: Set[str] = frozenset()) -> list[Path]:
+        """Parts of a kind, captions or items of a bucket, but for those of some names."""
+        return self._files(kind, but)
+
+    def fresh(self, kind: str, but: Set[str] = frozenset()) -> list[Path]:
+        """Files of latents or captions that have no place in a part yet, but for those of some names."""
+        return self._files(f"{FRESH}/{kind}", but)
+
+    def ids(self, path: Path) -> Ids:
+        """The ids that a part or unit holds, as it is now."""
+        if ids := self._recall(path):
+            return ids
+        if path.parent.name == CAPTIONS:
+            facts = payloads.columns(path, ["text_id", "tokens"], None)
+            counts = payloads.numbers(facts["tokens"]).astype(np.int32)
+            ids = Ids(keys=keys.of(facts["text_id"]), counts=counts)
+        else:
+            facts = payloads.columns(path, ["latent_id"], None)
+            ids = Ids(keys=keys.of(facts["latent_id"]), counts=np.ones(len(facts), np.int32))
+        if path.parts[len(self.folder.parts)] != FRESH:
+            self._remember(path, ids)
+        return ids
+
+    def _remembered(self, path: Path) -> Path:
+        return self.folder / DIGESTS / f"{self.name(path)}.ids"
+
+    def _remember(self, path: Path, ids: Ids) -> None:
+        """Keep the ids of a part: rows of three numbers, after the part's stamp and a digest of the rows."""
+        rows = np.concatenate([ids.keys, ids.counts[:, None].astype(np.uint64)], axis=1)
+        stamp, digest = np.array([*map(int, _stamp(path)), 0], np.uint64), _digest_of(rows)
+        _replace(self._remembered(path), np.concatenate([stamp[None], digest[None], rows]).tobytes())
+
+    def _recall(self, path: Path) -> Ids | None:
+        """The ids of a part as they were kept; None if they were not, or the part or they have changed since."""
+        try:
+            data = self._remembered(path).read_bytes()
+        except FileNotFoundError:
+            return None
+        if len(data) % 24 or len(data) < HEAD * 24:
+            return None
+        kept = np.frombuffer(data, np.uint64).reshape(-1, 3)
+        rows = kept[HEAD:]
+        if [str(one) for one in kept[0, :2].tolist()] != _stamp(path) or (kept[1] != _digest_of(rows)).any():
+            return None
+        return Ids(keys=rows[:, :2], counts=rows[:, 2].astype(np.int32))
+
+    def read(self, found: Found) -> tuple[np.ndarray, list[str]]:
+        """The tensors of found ids one after another, uint8 (n, width), and the digest of each id's.
 
         Raises Refused for bytes that are not what their digest says.
         """
-        file, start, count = found.file[rows], found.start[rows], found.count[rows]
+        file, start, count = found.file, found.start, found.count
         ends = np.cumsum(count)
-        width = self._opened(found.paths[file[0]], column, None).tensors.width
-        data = np.empty((int(ends[-1]), width), np.uint8)
+        data = np.empty((int(ends[-1]), self._opened(found.paths[file[0]])[0].tensors.width), np.uint8)
         breaks = np.flatnonzero((np.diff(file) != 0) | (start[1:] != start[:-1] + count[:-1])) + 1
+        digest: list[str] = []
         for first, last in itertools.pairwise([0, *breaks.tolist(), len(file)]):
+            payload, runs = self._opened(found.paths[file[first]])
             place = data[ends[first] - count[first] : ends[last - 1]]
-            self._opened(found.paths[file[first]], column, None).read_into(place, int(start[first]))
-        for number, (end, length, digest) in enumerate(
-            zip(ends.tolist(), count.tolist(), found.digest[rows], strict=True)
-        ):
-            if digests.of_bytes(data[end - length : end].data) != digest:
-                path = found.paths[file[number]]
-                raise Refused(f"{path}: row {start[number]} is not what its digest says; {REMEDY}")
-        return data
+            payload.read_into(place, int(start[first]))
+            lengths = count[first:last]
+            digest += _compared(payload.path, place, int(start[first]), lengths, runs)
+        return data, digest
 
     @contextlib.contextmanager
     def claim(self, unit: str, *, wait: bool) -> Iterator[bool]:
@@ -219,12 +227,17 @@ class Pool:
             finally:
                 path.unlink(missing_ok=True)
 
-    def fresh(self, kind: str) -> list[Path]:
-        """Files of latents or captions that have no place in a part yet."""
-        return self._files(f"{FRESH}/{kind}")
+    def _files(self, kind: str, but: Set[str]) -> list[Path]:
+        """Files of a kind, in order; captions only with their text."""
+        folder = self.folder / kind
+        there = os.listdir(folder) if folder.exists() else []  # noqa: PTH208 - there may be many, and few that are new
+        parts = sorted(name for name in there if name.endswith(".parquet") and not name.startswith("."))
+        found = [folder / name for name in parts if f"{kind}/{name}" not in but]
+        return [path for path in found if folder.name != CAPTIONS or _text_of(path).exists()]
 
-    def _files(self, kind: str) -> list[Path]:
-        return sorted(path for path in (self.folder / kind).glob("*.parquet") if not path.name.startswith("."))
+    def name(self, path: Path) -> str:
+        """The name of a file of the pool."""
+        return path.relative_to(self.folder).as_posix()
 
 
 def _stamp(path: Path) -> list[str]:
@@ -232,35 +245,40 @@ def _stamp(path: Path) -> list[str]:
     return [str(status.st_size), str(status.st_mtime_ns)]
 
 
-def _stacked(paths: Sequence[Path], columns: Sequence[str]) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-    """Columns of many files one after another; of each row the number of its file; the first row of each file."""
-    tables = [payloads.columns(path, columns, None) for path in paths]
-    lengths = [len(table) for table in tables]
-    empty = pa.table({name: pa.array([], pa.int64() if name == "tokens" else pa.string()) for name in columns})
-    whole = pa.concat_tables([table.select(columns) for table in tables]) if tables else empty
-    return whole, np.repeat(np.arange(len(paths)), lengths), np.cumsum([0, *lengths])
+def _text_of(captions: Path) -> Path:
+    return captions.parent.with_name(TEXT) / captions.name
 
 
-def _found(
-    ids: pa.Array,
-    paths: list[Path],
-    parts: int,
-    file: np.ndarray,
-    start: np.ndarray,
-    count: np.ndarray,
-    known: pa.ChunkedArray,
-    digest: pa.ChunkedArray,
-) -> Found:
-    """Look ids up among the known ones."""
-    places = compute.index_in(ids, known.combine_chunks())
-    here = np.asarray(places.is_valid())
-    at = compute.fill_null(places, 0).to_numpy()
-    nothing = np.full(len(ids), -1)
-    return Found(
-        paths=paths,
-        parts=parts,
-        file=np.where(here, file[at], -1) if len(file) else nothing,
-        start=np.where(here, start[at], -1) if len(file) else nothing,
-        count=np.where(here, count[at], 0) if len(file) else nothing,
-        digest=digest.combine_chunks().take(places).to_pylist(),
-    )
+def _replace(path: Path, data: bytes) -> None:
+    """Write what may be lost: it is not synced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+def _digest_of(rows: np.ndarray) -> np.ndarray:
+    return np.array([len(rows), xxhash.xxh3_64_intdigest(np.ascontiguousarray(rows).data), 0], np.uint64)
+
+
+def _open(path: Path) -> tuple[Payload, Runs]:
+    """The tensors that belong to a file of ids, and their digests."""
+    if path.parent.name != CAPTIONS:
+        runs = payloads.runs_of_latents(path, payloads.columns(path, ["latent_digest"], None))
+        return payloads.open_payload(path, LATENT, None, runs), runs
+    facts = payloads.columns(path, ["tokens", "text_digest"], None)
+    first = np.concatenate([[0], np.cumsum(payloads.numbers(facts["tokens"]))])
+    runs = Runs(path=path, first=first, digests=keys.of(facts["text_digest"]))
+    return payloads.open_payload(_text_of(path), EMBEDDING, None, runs), runs
+
+
+def _compared(path: Path, data: np.ndarray, start: int, counts: np.ndarray, runs: Runs) -> list[str]:
+    """The digests of runs of rows that follow each other, computed and compared; raises Refused where one differs."""
+    run, done, found = int(np.searchsorted(runs.first, start)), 0, list[str]()
+    for number, count in enumerate(counts.tolist(), run):
+        digest = digests.of_bytes(data[done : done + count].data)
+        if runs.first[number] != start + done or bytes.fromhex(digest) != runs.digests[number].tobytes():
+            raise Refused(f"{path}: row {start + done} is not what its digest says; {REMEDY}")
+        found.append(digest)
+        done += count
+    return found

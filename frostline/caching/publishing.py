@@ -8,34 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from frostline import files
 from frostline.caching import remote
+from frostline.caching.filling import Filled
 from frostline.caching.pool import CLAIMS, LATENTS, Pool
-from frostline.store import payloads, writing
-from frostline.store.layout import CAPTIONS, ITEMS, compute
+from frostline.store import keys, writing
+from frostline.store.layout import CAPTIONS, ITEMS
 
 SOURCES = "sources"
 NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)  # another disk, or one that has no links
 
 
 def publish(
-    source: str, names: Sequence[str], facts: Mapping[str, Any], pool: Pool, output: Path, address: str | None = None
+    source: str, parts: Sequence[Filled], facts: Mapping[str, Any], pool: Pool, output: Path, address: str | None = None
 ) -> dict[str, Any]:
-    """Give ``output`` the parts of these names, in this order, and a manifest with ``facts``; what stood there goes.
+    """Give ``output`` these parts, in this order, and a manifest with ``facts``; what stood there goes.
 
     With the ``address`` of a store the parts go there, and ``output`` gets the manifest and that address.
     Returns the manifest.
     """
-    with files.new_folder(output) as beside:
-        known = {name: digest for name in names if (digest := pool.digest(name))}
+    names = [part.name for part in parts]
+    known = {part.name: part.sealed for part in parts if part.sealed}
+    with files.new_folder(output, synced=True) as beside:
         if address is None:
             for name in names:
                 link(pool.path(name), beside / name)
-            manifest = writing.seal(beside, pool.space, names, facts, known)
-        else:
-            manifest = writing.seal(beside, pool.space, names, facts, known, pool.folder)
+        manifest = writing.seal(beside, pool.space, names, facts, known, pool.folder)
+        if address is not None:
             remote.send(beside, manifest["parts"], pool.folder, address)
     record(source, names, pool)
     return manifest
@@ -55,25 +55,20 @@ def published(pool: Pool) -> dict[str, set[str]]:
 def forget_superseded(before: set[str], pool: Pool) -> None:
     """Remove parts of ``before`` that no source has any more, and what is fresh, if other parts have all their rows."""
     used = set[str]().union(*published(pool).values())
-    for kind, column, fresh in ((ITEMS, "latent_id", LATENTS), (CAPTIONS, "text_id", CAPTIONS)):
+    for kind, fresh in ((ITEMS, LATENTS), (CAPTIONS, CAPTIONS)):
         old = {name for name in before - used if name.startswith(f"{kind}/")}
         candidates = [path for path in (*map(pool.path, sorted(old)), *pool.fresh(fresh)) if path.exists()]
         if candidates:
             kept = [pool.path(name) for name in used if name.startswith(f"{kind}/") and pool.path(name).exists()]
-            for path in _covered(candidates, kept, column):
+            for path in _covered(candidates, kept, pool):
                 pool.remove(path)
     shutil.rmtree(pool.folder / CLAIMS, ignore_errors=True)
 
 
-def _covered(candidates: Sequence[Path], kept: Sequence[Path], column: str) -> list[Path]:
+def _covered(candidates: Sequence[Path], kept: Sequence[Path], pool: Pool) -> list[Path]:
     """Those files of which other files have every id."""
-    asked = [payloads.columns(path, [column], None)[column] for path in candidates]
-    known = [chunk for path in kept for chunk in payloads.columns(path, [column], None)[column].chunks]
-    ids = pa.chunked_array([chunk for one in asked for chunk in one.chunks], pa.string()).combine_chunks()
-    found = compute.is_in(ids, pa.chunked_array(known, pa.string()).combine_chunks()).to_numpy(zero_copy_only=False)
-    ends = np.cumsum([len(one) for one in asked])
-    whole = [bool(found[end - len(one) : end].all()) for one, end in zip(asked, ends, strict=True)]
-    return [path for path, every in zip(candidates, whole, strict=True) if every]
+    index = keys.Index(np.concatenate([np.zeros((0, 2), np.uint64), *(pool.ids(path).keys for path in kept)]))
+    return [path for path in candidates if (index.find(pool.ids(path).keys) >= 0).all()]
 
 
 def link(path: Path, other: Path) -> None:
@@ -85,3 +80,4 @@ def link(path: Path, other: Path) -> None:
         if error.errno not in NO_LINK:
             raise
         shutil.copyfile(path, other)
+        files.sync(other)

@@ -4,10 +4,10 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 import torch
-import tqdm
 
 from frostline import digests
 from frostline.caching import units
+from frostline.caching.bars import Bar
 from frostline.caching.pool import Pool
 from frostline.caching.units import Claims, Unit
 from frostline.codec import Codec
@@ -17,21 +17,21 @@ from frostline.store.layout import CAPTIONS, TEXT, Caption
 UNIT_BATCHES = 16
 
 
-def encode(ids: Sequence[str], captions: Sequence[str], fresh: Set[str], codec: Codec, size: int, pool: Pool) -> None:
+def encode(
+    ids: Sequence[str], captions: Sequence[str], fresh: Set[str], codec: Codec, size: int, pool: Pool, bar: Bar
+) -> None:
     """Put the embeddings of captions into the pool, but for those that are fresh there.
 
     They go in batches of ``size``, the last of a unit padded. Units that another process has claimed are waited for.
+    ``bar`` is told of texts that were encoded.
     """
-    with (
-        tqdm.tqdm(total=len(ids), desc=f"encoding text on {codec.device}", unit="text", mininterval=2.0) as bar,
-        Claims(units.cut(ids, size * UNIT_BATCHES, CAPTIONS, pool), pool) as claims,
-    ):
+    with Claims(units.cut(ids, size * UNIT_BATCHES, CAPTIONS, pool), pool) as claims:
         for unit, claim in claims:
             with claim:
                 new = [place for place in unit.places if ids[place] not in fresh]
                 if new:
                     _write(unit, [ids[n] for n in new], [captions[n] for n in new], codec, size, pool)
-            bar.update(len(unit.places))
+            bar.add(len(new))
 
 
 def _write(unit: Unit, ids: Sequence[str], captions: Sequence[str], codec: Codec, size: int, pool: Pool) -> None:

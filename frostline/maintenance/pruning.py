@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from frostline import manifest
-from frostline.caching import publishing, wanted
+from frostline.caching import gathering, publishing, wanted
 from frostline.caching.pool import CLAIMS, DIGESTS, FRESH, LATENTS, Pool
 from frostline.errors import Refused
 from frostline.maintenance import caches, parts
@@ -81,11 +81,10 @@ def _name(path: Path, pool: Pool) -> str:
 
 def _needed(manifests: Sequence[Path], params: CacheParams, used: set[str], pool: Pool) -> dict[str, pa.Array]:
     """Ids by column that manifests ask for and no part of ``used`` has."""
-    rows = [manifest.read_columns(path) for path in manifests]
-    asked = [wanted.of(one, pool.space, params, device) for one in rows for device in wanted.DEVICES]
+    rows = [manifest.stored(path) for path in manifests]
     ids = {
-        "latent_id": [one.latent_ids for one in asked],
-        "text_id": [one.captions["text_id"].combine_chunks() for one in asked],
+        column: [ids for one in rows for device in wanted.DEVICES for ids in of(one, pool.space, params, device)]
+        for column, of in (("latent_id", gathering.latent_ids), ("text_id", gathering.text_ids))
     }
     return {column: _without(column, arrays, used, pool) for column, arrays in ids.items()}
 
@@ -122,7 +121,7 @@ def _leavings(sources: Sequence[str], gone: set[str], pool: Pool) -> Iterable[Pa
     yield from sorted(path for path in (pool.folder / CLAIMS).glob("*") if not path.name.startswith("."))
     yield from sorted(path for path in (pool.folder / publishing.SOURCES).glob("*.json") if path.stem not in sources)
     digests = pool.folder / DIGESTS
-    for record in sorted(digests.rglob("*.txt")):
+    for record in sorted((*digests.rglob("*.txt"), *digests.rglob("*.ids"))):
         name = record.relative_to(digests).with_suffix("").as_posix()
         if name in gone or not pool.path(name).exists():
             yield record

@@ -174,7 +174,7 @@ class Repair:
     def _sweep(self) -> None:
         """Forget the digests of parts that are gone, and claims of processes that are."""
         records = self._pool.folder / DIGESTS
-        for record in records.rglob("*.txt"):
+        for record in (*records.rglob("*.txt"), *records.rglob("*.ids")):
             if not self._pool.path(record.relative_to(records).with_suffix("").as_posix()).exists():
                 record.unlink()
         shutil.rmtree(self._pool.folder / CLAIMS, ignore_errors=True)

@@ -11,7 +11,7 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -27,6 +27,8 @@ __all__ = [
     "Rejected",
     "Require",
     "Row",
+    "Rows",
+    "Stored",
     "alteration",
     "bucket_name",
     "identity",
@@ -36,6 +38,7 @@ __all__ = [
     "read",
     "read_columns",
     "read_rejected",
+    "stored",
     "summarise",
     "without_file",
     "without_pandas",
@@ -106,6 +109,34 @@ class Rejected:
 
 
 Require = Callable[[dict[str, Any]], None]
+
+
+class Rows(Protocol):
+    """Rows in columns, which may be passed through again and again: Columns in memory, or Stored in a manifest."""
+
+    def __len__(self) -> int: ...
+
+    def parts(self, names: Sequence[str] | None = None) -> Iterator[Columns[Row]]:
+        """All rows, some thousands at a time, or some columns of them."""
+        ...
+
+
+class Stored:
+    """The rows of a manifest where they lie: some thousands are in memory at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = pq.read_metadata(path).num_rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def parts(self, names: Sequence[str] | None = None) -> Iterator[Columns[Row]]:
+        """All rows in the manifest's order, AT_ONCE a part, or some columns of them."""
+        with pq.ParquetFile(self._path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=names and list(names), use_threads=False)
+                yield from Columns(Row, table).parts()
 
 
 def identity(
@@ -211,6 +242,12 @@ def read_columns(folder: str | Path) -> Columns[Row]:
     return _read_columns(Path(folder), Row, ITEMS)
 
 
+def stored(folder: str | Path) -> Stored:
+    """The rows of a manifest, to be read as they are asked for; raises Refused if the table is not what was written."""
+    _require(Path(folder), ITEMS)
+    return Stored(Path(folder) / ITEMS)
+
+
 def read_rejected(folder: str | Path) -> list[Rejected]:
     """What was left out; raises Refused if the table is not the one that was written."""
     return _read_table(Path(folder), Rejected, REJECTED)
@@ -289,7 +326,11 @@ def _read_table(folder: Path, kind: type[R], name: str) -> list[R]:
 
 
 def _read_columns(folder: Path, kind: type[R], name: str) -> Columns[R]:
+    _require(folder, name)
+    return Columns(kind, pq.read_table(folder / name))
+
+
+def _require(folder: Path, name: str) -> None:
     wanted = files.read_json(folder / SUMMARY)["digests"][name]
     if not (folder / name).is_file() or digests.of_file(folder / name) != wanted:
         raise Refused(f"{folder / name}: missing, or not the table that {SUMMARY} was written with; {REMEDY}")
-    return Columns(kind, pq.read_table(folder / name))

@@ -100,9 +100,10 @@ class Columns(Generic[R]):
             taken = place
         return Columns(self._kind, pa.concat_tables([*pieces, self.table.slice(taken)]))
 
-    def parts(self) -> Iterator["Columns[R]"]:
-        """The same, AT_ONCE a part."""
-        slices = (self.table.slice(start, AT_ONCE) for start in range(0, len(self), AT_ONCE))
+    def parts(self, names: Sequence[str] | None = None) -> Iterator["Columns[R]"]:
+        """The same, AT_ONCE a part, or some columns of it."""
+        table = self.table if names is None else self.table.select(names)
+        slices = (table.slice(start, AT_ONCE) for start in range(0, len(self), AT_ONCE))
         return (Columns(self._kind, part.combine_chunks()) for part in slices)
 
 

@@ -1,7 +1,9 @@
 """Parts as files: the bytes of a part are a function of its rows, and a folder of parts is sealed by its manifest."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,27 +117,34 @@ def _write(path: Path, table: pa.Table, space: LatentSpace, metadata: dict[str, 
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """What a manifest says of a part."""
+
+    rows: int
+    bytes: int
+    digest: str
+
+
 def seal(
     folder: Path,
     space: LatentSpace,
     names: Sequence[str],
     facts: Mapping[str, Any],
-    known: Mapping[str, str],
+    known: Mapping[str, Sealed],
     parts_in: Path | None = None,
 ) -> dict[str, Any]:
     """Write the manifest of a finished folder: its parts in order with rows, bytes and digest; ``facts`` of the whole.
 
-    ``known`` has digests by name of parts that were digested before, and need not be read again. The parts are in the
-    folder, or in ``parts_in``.
+    ``known`` parts by name need not be read again. The parts are in the folder, or in ``parts_in``.
     """
-    parts = [_part(parts_in or folder, name, known) for name in names]
+    place = parts_in or folder
+    parts = [{"name": name, **dataclasses.asdict(known.get(name) or _sealed(place / name))} for name in names]
     manifest = {"latent_space": space.model_dump(mode="json"), "parts": parts, **facts}
     files.write_json(folder / MANIFEST, manifest)
     return manifest
 
 
-def _part(folder: Path, name: str, known: Mapping[str, str]) -> dict[str, Any]:
-    path = folder / name
+def _sealed(path: Path) -> Sealed:
     rows = pq.read_metadata(path).num_rows
-    digest = known.get(name) or digests.of_file(path)
-    return {"name": name, "rows": rows, "bytes": path.stat().st_size, "digest": digest}
+    return Sealed(rows=rows, bytes=path.stat().st_size, digest=digests.of_file(path))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from frostline import caching, digests, files
-from frostline.caching import cutting, encoding, wanted
+from frostline.caching import cutting, encoding, filling, wanted
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
@@ -166,9 +166,20 @@ def test_rows_of_equal_pixels_are_encoded_once(codec, tmp_path):
     assert torch.equal(latents.raw([0]), latents.raw([1]))
 
 
+def test_rows_of_equal_pixels_are_encoded_once_however_far_apart(codec, tmp_path, small):
+    asked = []
+    rows = [row(n, id=f"id-{n:02d}", item=f"item-{n:02d}", content=f"content-{n % 9}") for n in range(40)]
+    write(rows, codec, tmp_path, counting(asked))
+    assert len(asked) == 9
+    latents = Latents(tmp_path / "tiny")
+    assert len([part for part in latents.manifest["parts"] if part["name"].startswith("items/")]) > 4
+    assert all(torch.equal(latents.raw([n]), latents.raw([n % 9])) for n in range(40))
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """Units of one batch, and parts of a few rows."""
+    """Units of one batch, windows and parts of a few rows."""
+    monkeypatch.setattr(filling, "WINDOW", 2)
     monkeypatch.setattr(encoding, "UNIT_BATCHES", 1)
     monkeypatch.setattr(encoding, "UNIT_BYTES", 1)
     monkeypatch.setattr(cutting, "SMALLEST", 4 * 16 * 4 * 2)  # two images

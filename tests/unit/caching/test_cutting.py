@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from frostline.caching import cutting
@@ -6,9 +7,12 @@ from frostline.caching import cutting
 MEGABYTE = 1 << 20
 
 
-def parts(ids, width=4096):
-    ends = cutting.ends(ids, np.full(len(ids), width))
-    return [tuple(ids[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+def parts(ids, width=4096, at_once=1 << 20):
+    """The ids of each part, when so many rows come at a time."""
+    column = pa.array(ids, pa.string())
+    tables = [pa.table({"id": column[start : start + at_once]}) for start in range(0, len(ids), at_once)]
+    cut = cutting.parts(tables, "id", lambda table: np.full(len(table), width), len(ids) * width)
+    return [tuple(part["id"].to_pylist()) for part in cut]
 
 
 def ids(count, prefix="row"):
@@ -17,8 +21,14 @@ def ids(count, prefix="row"):
 
 def test_every_row_is_in_one_part_in_order():
     assert [one for part in parts(ids(5000)) for one in part] == ids(5000)
-    assert cutting.ends([], np.zeros(0)) == []
-    assert cutting.ends(["only"], np.array([1])) == [1]
+    assert parts([]) == []
+    assert parts(["only"], width=1) == [("only",)]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000, 8192])
+@pytest.mark.parametrize("width", [4096, 200_000, 8 * MEGABYTE])
+def test_parts_are_the_same_however_many_rows_come_at_a_time(at_once, width):
+    assert parts(ids(3000), width, at_once) == parts(ids(3000), width)
 
 
 def test_parts_are_of_about_the_size_aimed_at():

@@ -3,9 +3,8 @@ import dataclasses
 import pytest
 
 from frostline.caching import wanted
-from frostline.manifest import Columns, Row
 from tests import tiny
-from tests.unit.caching.rows import prompt, row
+from tests.unit.caching.rows import row
 
 
 def latent_id(row, space, device="cpu", **changed):
@@ -116,38 +115,3 @@ def test_a_text_id_is_of_the_cleaned_caption_and_its_encoder():
     for other in ({"text_encoder_digest": "c" * 32}, {"text_length": 9}, {"text_stored_dtype": "bfloat16"}):
         assert text_id("a b", tiny.space(**other)) != first
     assert text_id("a c", space) != first
-
-
-def _of(*rows: Row) -> wanted.Wanted:
-    return wanted.of(Columns.of(Row, list(rows)), tiny.space(), tiny.cache_params(preview_prompts=["preview"]), "cpu")
-
-
-def test_items_are_ordered_by_bucket_item_and_id():
-    rows = [row(2), row(1, frames=5), row(1), row(0, id="z", item="item-1"), prompt(0, "one")]
-    shown = _of(*rows).shown.records()
-    assert [(one.frames, one.item, one.id) for one in shown] == [
-        (1, "item-1", "row-1"),
-        (1, "item-1", "z"),
-        (1, "item-2", "row-2"),
-        (5, "item-1", "row-1"),
-    ]
-
-
-def test_texts_come_once_the_null_prompt_first_then_previews_then_by_the_first_item_that_has_them():
-    what = _of(row(5, caption="late"), row(1, caption="shared"), row(3, caption="shared "), row(2, caption="early"))
-    assert what.captions["caption"].to_pylist() == ["", "preview", "shared", "early", "late"]
-    assert what.previews == {"preview": text_id("preview", tiny.space())}
-
-
-def test_a_caption_that_is_an_item_s_as_well_as_a_preview_stands_with_the_previews():
-    assert _of(row(1, caption="preview")).captions["caption"].to_pylist() == ["", "preview"]
-
-
-def test_items_get_the_ids_and_lengths_of_all_their_captions():
-    what = _of(row(0, captions=("b", "a", "b "), weights=(1.0, 2.0, 3.0)))
-    tokens = what.captions.append_column("tokens", [[n + 1 for n in range(len(what.captions))]])
-    (item,) = wanted.items(what, tokens.select(["text_id", "tokens"])).to_pylist()
-    ids = {name: text_id(name, tiny.space()) for name in "ab"}
-    assert item["text_ids"] == [ids["b"], ids["a"], ids["b"]]
-    place = what.captions["text_id"].to_pylist().index
-    assert item["text_lengths"] == [place(ids[name]) + 1 for name in "bab"]
