@@ -1,10 +1,10 @@
 """The figures of the latent cache: how fast rows are read, what filling it costs, and how that grows.
 
-    python -m benchmarks.latents [--quick] [--only reading peers encoding additions growth opening waiting]
+    python -m benchmarks.latents [--quick] [--only reading peers encoding wan_encoding additions growth opening waiting]
 
 reading    shuffled rows from the page cache beside bare preadv of the same bytes
 peers      the same rows in other layouts: HF datasets, MosaicML streaming, LitData, WebDataset, safetensors, parquet
-encoding   the cache stage on media files beside the bare VAE on the same batches
+encoding   the cache stage on media files beside the bare VAE on the same batches; wan_encoding: one of Wan2.1's size
 additions  1 % more rows, as one new group and spread over all groups
 growth     a thousand to a million rows: time and memory
 opening    a million rows opened
@@ -33,10 +33,17 @@ def peers(frame: Frame) -> None:
 
 
 def encoding(frame: Frame) -> None:
-    """The cache stage against the bare VAE."""
+    """What the cache stage adds to its VAE."""
     from benchmarks.parts import encode_stage
 
-    encode_stage.measure(frame)
+    encode_stage.measure(frame, encode_stage.MINIATURE)
+
+
+def wan_encoding(frame: Frame) -> None:
+    """What it adds to a VAE of the size people use."""
+    from benchmarks.parts import encode_stage
+
+    encode_stage.measure(frame, encode_stage.WAN)
 
 
 def additions(frame: Frame) -> None:
@@ -71,6 +78,7 @@ PARTS = {
     "reading": reading,
     "peers": peers,
     "encoding": encoding,
+    "wan_encoding": wan_encoding,
     "additions": additions,
     "growth": growth,
     "opening": opening,
