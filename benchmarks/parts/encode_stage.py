@@ -65,7 +65,7 @@ WAN: Works = (  # all of its published config but the channels is the default of
     Work("wan_image", (1, 256, 256), 4, 0, 2, 3, 96),
     Work("wan_clip", (9, 96, 128), 0, 2, 1, 3, 96),
 )
-QUICK = {
+QUICK: dict[Works, Works] = {
     MINIATURE: (Work("image", (1, 64, 64), 2, 0, 1, 1, None), Work("clip", (5, 48, 64), 0, 2, 1, 1, None)),
     WAN: (Work("wan_image", (1, 64, 64), 1, 0, 1, 1, 4), Work("wan_clip", (5, 48, 64), 0, 1, 1, 1, 4)),
 }
