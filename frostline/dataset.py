@@ -56,6 +56,24 @@ class Batch:
     text: Tensor  # float32 (B, L, D), zeros after the true length; the null prompt where dropped
     dropped: Tensor  # bool (B,)
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same rows on a device."""
+        return self._with(self.rows, *(tensor.to(device) for tensor in self._tensors))
+
+    def parts(self, count: int) -> "list[Batch]":
+        """The rows in so many parts, one after another; as many in each."""
+        size = len(self.rows) // count
+        cuts = [slice(start, start + size) for start in range(0, len(self.rows), size)]
+        return [self._with(self.rows[cut], *(tensor[cut] for tensor in self._tensors)) for cut in cuts]
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.clean, self.text, self.dropped
+
+    @staticmethod
+    def _with(rows: tuple[int, ...], clean: Tensor, text: Tensor, dropped: Tensor) -> "Batch":
+        return Batch(rows=rows, clean=clean, text=text, dropped=dropped)
+
 
 def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
     """What ``data/latents.json`` says of the caches of the named sources below a folder.

@@ -26,5 +26,14 @@ class Average(Generic[N]):
     @torch.no_grad()
     def follow(self, network: N, step: int) -> None:
         """Move towards the network's weights after optimiser step number ``step`` (from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - self._decay(step))
+
+    def maturity(self, steps: int) -> float:
+        """The share of the average, after so many steps, that is not the weights it began with: 1 is all of it."""
+        start = 1.0
+        for step in range(steps):
+            start *= self._decay(step)
+        return 1.0 - start
+
+    def _decay(self, step: int) -> float:
+        return min(self.decay, (1 + step) / (10 + step))

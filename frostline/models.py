@@ -76,11 +76,20 @@ class Model:
 
 
 def save(
-    folder: Path, network: WanTransformer3DModel, contract: Contract, base: Base, training: dict[str, Any]
+    folder: Path,
+    network: WanTransformer3DModel,
+    contract: Contract,
+    base: Base,
+    training: dict[str, Any],
+    *,
+    weights: dict[str, Tensor] | None = None,
 ) -> Training:
-    """Write a model folder's files into an existing (temporary) folder; returns the training record with its digest."""
+    """Write a model folder's files into an existing (temporary) folder; returns the training record with its digest.
+
+    ``weights`` are those of a network whose own are spread over several processes.
+    """
     network.save_config(folder / "transformer")
-    write_weights(folder / WEIGHTS, network.state_dict(), contract)
+    write_weights(folder / WEIGHTS, network.state_dict() if weights is None else weights, contract)
     record = records.parse(
         Training, {**training, "weights_digest": digests.of_file(folder / WEIGHTS)}, origin="training.json"
     )

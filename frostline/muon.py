@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, as published
 ITERATIONS = 5
@@ -49,14 +50,26 @@ class Muon(torch.optim.Optimizer):
         means = [self._mean(kernel, shape, momentum) for kernel in kernels]
         leads = [_gradient(kernel, shape).lerp(mean, momentum) for kernel, mean in zip(kernels, means, strict=True)]
         raised = max(1.0, shape[0] / shape[1]) ** 0.5
-        for kernel, step in zip(kernels, orthogonal(torch.stack(leads)), strict=True):
-            kernel.add_(step.reshape(kernel.shape), alpha=-rate * raised)
+        for kernel, step in zip(kernels, orthogonal(torch.stack([_whole(lead) for lead in leads])), strict=True):
+            kernel.add_(_part(step.reshape(kernel.shape), kernel), alpha=-rate * raised)
 
     def _mean(self, kernel: Tensor, shape: tuple[int, int], momentum: float) -> Tensor:
         state = self.state[kernel]
         if "mean" not in state:
-            state["mean"] = torch.zeros(shape, dtype=kernel.dtype, device=kernel.device)
+            state["mean"] = torch.zeros_like(_gradient(kernel, shape))
         return state["mean"].lerp_(_gradient(kernel, shape), 1 - momentum)
+
+
+def _whole(matrix: Tensor) -> Tensor:
+    """A matrix of which each process holds some rows, gathered: all rows decide where each of them moves."""
+    return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
+
+
+def _part(step: Tensor, kernel: Tensor) -> Tensor:
+    """Of a step that every process has computed, what moves the rows of a kernel that are here."""
+    if not isinstance(kernel, DTensor):
+        return step
+    return distribute_tensor(step, kernel.device_mesh, kernel.placements, src_data_rank=None)
 
 
 def _gradient(kernel: Tensor, shape: tuple[int, int]) -> Tensor:

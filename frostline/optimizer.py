@@ -4,10 +4,10 @@ Weight decay is AdamW's alone: Muon's steps are of one size whatever the weights
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from frostline.muon import Muon
 from frostline.params.trainings import OptimizerParams
@@ -21,30 +21,39 @@ class Optimizer:
     def __init__(self, network: nn.Module, params: OptimizerParams, steps: int) -> None:
         """``steps`` is the planned length: the schedule ends there."""
         named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-        matrices = [p for name, p in named if name.startswith("blocks.") and p.ndim == 2]
+        inside = [p for name, p in named if name.startswith("blocks.") and p.ndim == 2]
+        matrices = inside if params.muon_rate is not None else []
         chosen = {id(p) for p in matrices}
         rest = [p for _, p in named if id(p) not in chosen]
         self.params, self.steps, self.parameters = params, steps, [p for _, p in named]
-        self.parts: dict[str, tuple[torch.optim.Optimizer, float]] = {
-            "muon": (Muon(matrices, lr=params.muon_rate), params.muon_rate),
-            "adamw": (
-                torch.optim.AdamW(
-                    rest, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
-                ),
-                params.adamw_rate,
+        self.parts: dict[str, tuple[torch.optim.Optimizer, float]] = {}
+        if params.muon_rate is not None:
+            self.parts["muon"] = (Muon(matrices, lr=params.muon_rate), params.muon_rate)
+        self.parts["adamw"] = (
+            torch.optim.AdamW(
+                rest, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
             ),
-        }
+            params.adamw_rate,
+        )
 
-    def step(self, step: int) -> Tensor:
-        """Move the weights along their gradients at step number ``step``, clipped; returns the gradient's norm."""
+    def clip(self) -> Tensor:
+        """Shorten the gradients of all parameters to the norm ``clip`` where it is more; returns what it was."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.clip, error_if_nonfinite=False)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def step(self, step: int) -> None:
+        """Move the weights along their gradients at step number ``step``."""
         scale = self.scale(step)
         for optimizer, rate in self.parts.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale
             optimizer.step()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the gradients go."""
+        for optimizer, _ in self.parts.values():
             optimizer.zero_grad(set_to_none=True)
-        return norm
 
     def scale(self, step: int) -> float:
         """The schedule: linear warm-up, then constant or a cosine to zero at the planned end."""
@@ -56,20 +65,28 @@ class Optimizer:
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.steps - warmup)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The whole state as named tensors."""
+        """The whole state as named tensors; before the first step, as it is then: all zeros."""
         return {
-            f"{part}.{index}.{key}": torch.as_tensor(value)
+            f"{part}.{index}.{key}": value
             for part, (optimizer, _) in self.parts.items()
-            for index, state in optimizer.state_dict()["state"].items()
-            for key, value in state.items()
+            for index, parameter in enumerate(optimizer.param_groups[0]["params"])
+            for key, value in (optimizer.state[parameter] or _begun(optimizer, parameter)).items()
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take back what ``tensors`` gave."""
         for part, (optimizer, _) in self.parts.items():
-            state: dict[int, dict[str, Any]] = {}
+            parameters = optimizer.param_groups[0]["params"]
             for name, value in tensors.items():
                 owner, index, key = name.split(".", 2)
                 if owner == part:
-                    state.setdefault(int(index), {})[key] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+                    optimizer.state[parameters[int(index)]][key] = value
+
+
+def _begun(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """The state of a parameter that was not moved yet."""
+    if isinstance(optimizer, Muon):
+        return {"mean": torch.zeros_like(parameter)}
+    zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]
+    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return {"step": step, "exp_avg": zeros[0], "exp_avg_sq": zeros[1]}

@@ -3,14 +3,16 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from frostline import contract as contracts
-from frostline import files, models, transformer
+from frostline import digests, files, models, sharding, transformer, workspace
 from frostline.contract import Contract, LatentSpace, Process, Sampling
-from frostline.engine import Job, Outcome
+from frostline.engine import Outcome
 from frostline.errors import Refused
+from frostline.job import Job
 from frostline.params.trainings import LoopParams, StudentParams, TrainParams
+from frostline.processes import Team
 from frostline.store import layout
 
 
@@ -75,7 +77,9 @@ def parameters(job: Job) -> dict[str, int]:
 
 
 def announce(job: Job) -> None:
-    """Say what moves and what does not, before the first step."""
+    """Say what moves and what does not, before the first step; one of several processes says it."""
+    if not job.team.leads:
+        return
     counts = parameters(job)
     print(
         f"{job.name}: trainable {counts['trainable']:,} / frozen {counts['frozen_vae']:,} (VAE) + "
@@ -111,6 +115,13 @@ def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
         raise Refused(f"{teacher.folder}: unfinished, {done} of {planned} steps: finish its training first")
 
 
+def work_folder(team: Team, stage: str, identity: Mapping[str, Any]) -> Path:
+    """The folder of a training's work in progress, the same for all its processes, tidied up by the one that leads."""
+    key = digests.of_json(identity)
+    team.first(lambda: workspace.work_folder(stage, key))
+    return workspace.WORK / stage / key
+
+
 def publish(
     folder: Path,
     job: Job,
@@ -121,7 +132,13 @@ def publish(
     base: str,
     sources: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the finished model with the curves and previews of its training, and give up the work folder."""
+    """Write the finished model with the curves and previews of its training, and give up the work folder.
+
+    All processes give their part of the weights; the one that leads writes.
+    """
+    weights = sharding.gathered(outcome.network, leads=job.team.leads)
+    if not job.team.leads:
+        return
     space, record = job.contract.latent_space, job.contract.sampling
     training = {
         "stage": stage,
@@ -136,21 +153,33 @@ def publish(
     }
     where = models.Base(path=base, vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)
     with files.new_folder(folder) as beside:
-        models.save(beside, outcome.network, job.contract, where, training)
+        models.save(beside, outcome.network, job.contract, where, training, weights=weights)
         files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
         files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
+        files.write_text(beside / "sigmas.tsv", _table(outcome.progress.by_sigma))
         if (job.work / "preview").exists():  # there are none without preview prompts
             shutil.copytree(job.work / "preview", beside / "preview")
     shutil.rmtree(job.work)
+    skipped, total = len(outcome.progress.skipped), outcome.progress.step
+    print(
+        f"{job.name}: {total} steps, {skipped} of them left out; "
+        f"{outcome.maturity:.2%} of the averaged weights is not where they began",
+        flush=True,
+    )
     if outcome.progress.step < job.params.steps:
         print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")
 
 
-def _table(rows: Sequence[Mapping[str, float]]) -> str:
+def _table(rows: Sequence[Mapping[str, float | None]]) -> str:
     """Rows as tab-separated values, the step first; eight digits, which float32 losses do not exceed.
 
+    A value that there is none of is left empty.
     Rows that came back from a checkpoint hold their columns in another order than those made since.
     """
     names = sorted(rows[0], key=lambda name: (name != "step", name))
-    lines = ["\t".join(names)] + ["\t".join(f"{row[name]:.8g}" for name in names) for row in rows]
+    lines = ["\t".join(names)] + ["\t".join(_word(row[name]) for name in names) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _word(value: float | None) -> str:
+    return "" if value is None else f"{value:.8g}"

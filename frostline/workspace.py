@@ -72,6 +72,8 @@ def work_folder(stage: str, key: str) -> Path:
                 shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     for half_written in list(folder.rglob(".*")):
+        if half_written.name == ".metadata":  # of torch's checkpoints: part of a whole one, or gone with its folder
+            continue
         if half_written.is_dir():
             shutil.rmtree(half_written)
         else:

@@ -1,9 +1,17 @@
 """distill@STUDENT: a student learns its teacher's guided velocity on cached latents, from the teacher's own layers."""
 
 import argparse
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import stages
+from frostline import workspace
+
+if TYPE_CHECKING:
+    from frostline.params import Params
+    from frostline.processes import Team
 
 
 def main() -> None:
@@ -17,12 +25,23 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import contract, digests, engine, models, params, revisions, trainings, transformer, workspace
+    from frostline import launching, params, processes
+
+    settings = params.load(args.params)
+    if launching.wanted(settings.train.launch):
+        launching.launch(settings.train.launch, "stages.distill", sys.argv[1:])
+        return
+    with processes.joined(settings.train.launch) as team, workspace.lock(args.model) if team.leads else nullcontext():
+        distill(args, settings, team)
+
+
+def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
+    """One distillation, by all processes of a team."""
+    from frostline import contract, engine, models, revisions, sharding, trainings, transformer
     from frostline.checks import of_training, report
     from frostline.dataset import Dataset
     from frostline.objectives import velocity_matching
 
-    settings = params.load(args.params)
     student = settings.student(args.student)
     dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
@@ -31,40 +50,41 @@ def main() -> None:
     trainings.require_teacher(teacher, dataset.space)
     meaning = trainings.student_contract(student, dataset.space, teacher)
     network, sources = transformer.from_layers(teacher.transformer, student.layers)
+    of_teacher = student.compute.model_copy(update={"recompute": False})  # nothing goes back through it
     identity = {
         "contract": meaning.digest,
         "dataset": dataset.digest,
         "params": contract.digest(student),
         "revision": revisions.of("distill"),
     }
-    with workspace.lock(args.model):
-        job = engine.Job(
-            name=f"distill {args.student}",
-            network=network,
-            objective=velocity_matching.objective(
-                trainings.process_of(meaning),
-                teacher=teacher.transformer.requires_grad_(False),
-                null=dataset.null(),
-                scale=student.guidance,
-                interval=student.guidance_interval,
-            ),
-            dataset=dataset,
-            params=student,
-            contract=meaning,
-            identity=identity,
-            work=workspace.work_folder(f"distill-{args.student}", digests.of_json(identity)),
-        )
-        trainings.announce(job)
-        outcome = engine.run(job)
-        trainings.publish(
-            args.model,
-            job,
-            outcome,
-            stage=f"distill@{args.student}",
-            objective=student.objective,
-            base=settings.base,
-            sources=sources,
-        )
+    job = engine.Job(
+        name=f"distill {args.student}",
+        network=network,
+        objective=velocity_matching.objective(
+            trainings.process_of(meaning),
+            teacher=sharding.place(teacher.transformer.requires_grad_(False), of_teacher, team),
+            null=dataset.null().to(team.device),
+            scale=student.guidance,
+            interval=student.guidance_interval,
+        ),
+        dataset=dataset,
+        params=student,
+        contract=meaning,
+        identity=identity,
+        work=trainings.work_folder(team, f"distill-{args.student}", identity),
+        team=team,
+    )
+    trainings.announce(job)
+    outcome = engine.run(job)
+    trainings.publish(
+        args.model,
+        job,
+        outcome,
+        stage=f"distill@{args.student}",
+        objective=student.objective,
+        base=settings.base,
+        sources=sources,
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,17 @@
 """train@RUN: a transformer learns by flow matching on cached latents; neither VAE nor text encoder is loaded."""
 
 import argparse
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import stages
+from frostline import workspace
+
+if TYPE_CHECKING:
+    from frostline.params import Params
+    from frostline.processes import Team
 
 
 def main() -> None:
@@ -17,12 +25,23 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import contract, digests, engine, params, revisions, trainings, transformer, workspace
+    from frostline import launching, params, processes
+
+    settings = params.load(args.params)
+    if launching.wanted(settings.train.launch):
+        launching.launch(settings.train.launch, "stages.train", sys.argv[1:])
+        return
+    with processes.joined(settings.train.launch) as team, workspace.lock(args.model) if team.leads else nullcontext():
+        train(args, settings, team)
+
+
+def train(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
+    """One training, by all processes of a team."""
+    from frostline import contract, engine, revisions, trainings, transformer
     from frostline.checks import report
     from frostline.dataset import Dataset
     from frostline.objectives import flow_matching
 
-    settings = params.load(args.params)
     run = settings.run(args.run)
     dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
@@ -33,22 +52,22 @@ def main() -> None:
         "params": contract.digest(run),
         "revision": revisions.of("train"),
     }
-    with workspace.lock(args.model):
-        job = engine.Job(
-            name=f"train {args.run}",
-            network=transformer.create(run.model, dataset.space, seed=run.seed),
-            objective=flow_matching.objective(trainings.process_of(meaning)),
-            dataset=dataset,
-            params=run,
-            contract=meaning,
-            identity=identity,
-            work=workspace.work_folder(f"train-{args.run}", digests.of_json(identity)),
-        )
-        trainings.announce(job)
-        outcome = engine.run(job)
-        trainings.publish(
-            args.model, job, outcome, stage=f"train@{args.run}", objective="flow_matching", base=settings.base
-        )
+    job = engine.Job(
+        name=f"train {args.run}",
+        network=transformer.create(run.model, dataset.space, seed=run.seed),
+        objective=flow_matching.objective(trainings.process_of(meaning)),
+        dataset=dataset,
+        params=run,
+        contract=meaning,
+        identity=identity,
+        work=trainings.work_folder(team, f"train-{args.run}", identity),
+        team=team,
+    )
+    trainings.announce(job)
+    outcome = engine.run(job)
+    trainings.publish(
+        args.model, job, outcome, stage=f"train@{args.run}", objective="flow_matching", base=settings.base
+    )
 
 
 if __name__ == "__main__":

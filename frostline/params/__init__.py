@@ -10,7 +10,7 @@ from frostline import records
 from frostline.errors import WrongUse
 from frostline.params.sources import SourceParams
 from frostline.params.stores import StoreParams
-from frostline.params.trainings import StudentParams, TrainParams
+from frostline.params.trainings import LaunchParams, StudentParams, TrainParams
 from frostline.params.values import BucketName, Name, Positive, Share
 from frostline.records import Record
 
@@ -63,8 +63,9 @@ class RegisterParams(Record):
 
 
 class TrainSection(Record):
-    """The trainings, by name; may be empty when the teacher is a pretrained model."""
+    """The trainings, by name; may be empty when the teacher is a pretrained model. ``launch`` is for students too."""
 
+    launch: LaunchParams
     runs: dict[Name, TrainParams]
 
 

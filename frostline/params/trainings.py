@@ -39,7 +39,7 @@ class ModelParams(Record):
 class OptimizerParams(Record):
     """Muon on the matrices of the blocks, AdamW on the rest."""
 
-    muon_rate: Rate
+    muon_rate: Rate | None  # null: AdamW moves the matrices too
     adamw_rate: Rate
     weight_decay: Annotated[float, pydantic.Field(ge=0)]
     warmup_steps: Count
@@ -81,6 +81,39 @@ class BucketShare(Record):
     batch: Positive  # rows in one step
 
 
+class ComputeParams(Record):
+    """What a step takes of the machine; rows, noise and sigmas are the same whatever stands here."""
+
+    dtype: Literal["auto", "float32", "bfloat16"]  # of the network's arithmetic; auto: bfloat16 on a GPU, else float32
+    accumulate: Positive  # parts that each process takes its rows of a step in, one after the other
+    recompute: bool  # activations are made again in the backward pass, block by block, in place of being kept
+    compile: bool  # each block by torch.compile
+
+
+class KeepParams(Record):
+    """Which checkpoints stay while a training runs."""
+
+    last: Positive  # the newest
+    best: Count  # those with the lowest validation loss; a new lowest one is saved at once
+    milestones: Positive | None  # every so many steps
+
+
+class LaunchParams(Record):
+    """The processes that train one model: torchrun starts them where they are more than one."""
+
+    device: Literal["auto", "cpu", "cuda"]  # auto: GPUs if there are any
+    nodes: Positive
+    gpus_per_node: Positive  # processes on each node, a GPU for each; without GPUs as many processes on the CPU
+    rendezvous: str | None  # host:port of the first node, where nodes are more than one
+
+    @pydantic.model_validator(mode="after")
+    def nodes_meet(self) -> "LaunchParams":
+        """Refuse several nodes that do not know where to meet."""
+        if self.nodes > 1 and self.rendezvous is None:
+            raise ValueError(f"rendezvous is null for {self.nodes} nodes: give host:port of the first")
+        return self
+
+
 class LoopParams(FrozenLosses):
     """What a training and a distillation have in common."""
 
@@ -94,6 +127,9 @@ class LoopParams(FrozenLosses):
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
     validate_every: Every
     checkpoint_every: Positive  # steps
+    keep: KeepParams
+    skip_nonfinite: Count  # batches at most that may be left out because their loss or gradient is no number
+    compute: ComputeParams
     threads: Positive  # of CPU; the bits of the weights depend on it
     seed: int
 

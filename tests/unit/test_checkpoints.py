@@ -5,42 +5,82 @@ import signal
 import pytest
 import torch
 
-from frostline import checkpoints, files
+from frostline import files
+from frostline.checkpoints import Checkpoints
 from frostline.errors import Refused
+from frostline.params.trainings import KeepParams
+from frostline.processes import ALONE
 
 OURS = {"contract": "a", "dataset": "b"}
 
 
-def save(work, step, value=None):
-    tensors = {"weights": torch.full((1000,), float(step if value is None else value))}
-    return checkpoints.save(work, step, tensors, {"identity": OURS, "losses": [0.5]})
+def kept(work, identity=OURS, **changed):
+    return Checkpoints(work, identity, KeepParams(**{"last": 2, "best": 0, "milestones": None, **changed}), ALONE)
+
+
+def save(work, step, loss=None, **changed):
+    tensors = {"network": {"weight": torch.full((1000,), float(step))}, "average": {"weight": torch.ones(3)}}
+    kept(work, **changed).save(step, tensors, {"losses": [0.5]}, loss=loss)
+
+
+def restored(work, identity=OURS):
+    """What the newest checkpoint holds: its state, and one of its tensors."""
+    tensor = torch.zeros(1000)
+    state = kept(work, identity).restore({"network": {"weight": tensor}})
+    return state, tensor
+
+
+def names(work):
+    return sorted(path.name for path in work.iterdir())
 
 
 def test_the_newest_comes_back_and_two_are_kept(tmp_path):
-    assert checkpoints.latest(tmp_path, OURS) is None
+    assert restored(tmp_path)[0] is None
+    assert kept(tmp_path).newest is None
     for step in (10, 20, 100):
         save(tmp_path, step)
-    tensors, state = checkpoints.latest(tmp_path, OURS) or ({}, {})
-    assert tensors["weights"].eq(100).all()
+    state, tensor = restored(tmp_path)
+    assert tensor.eq(100).all()
     assert (state["step"], state["losses"]) == (100, [0.5])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000020", "step-00000100"]
+    assert names(tmp_path) == ["step-00000020", "step-00000100"]
+    assert kept(tmp_path).newest == tmp_path / "step-00000100"
+
+
+def test_the_best_and_the_milestones_are_kept_beside_the_newest(tmp_path):
+    losses = {10: 0.9, 20: 0.5, 30: None, 40: 0.7, 50: None, 60: 0.6}
+    for step, loss in losses.items():
+        save(tmp_path, step, loss, last=1, best=2, milestones=30)
+    assert names(tmp_path) == ["step-00000020", "step-00000030", "step-00000060"]
+
+
+def test_what_was_not_whole_is_nobody_s_checkpoint(tmp_path):
+    save(tmp_path, 10)
+    (tmp_path / ".step-00000020").mkdir()
+    (tmp_path / ".step-00000020" / "half").write_text("half")
+    assert restored(tmp_path)[0]["step"] == 10
+    save(tmp_path, 20)
+    assert not (tmp_path / "step-00000020" / "half").exists()
 
 
 def test_a_checkpoint_of_another_training_is_refused_with_the_differences(tmp_path):
     save(tmp_path, 10)
     with pytest.raises(Refused) as caught:
-        checkpoints.latest(tmp_path, {**OURS, "contract": "z"})
+        restored(tmp_path, {**OURS, "contract": "z"})
     assert "contract: z (ours) against a (theirs)" in str(caught.value)
     assert "dataset" not in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
-    path = save(tmp_path, 10) / checkpoints.TENSORS
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(Refused, match="digest"):
-        checkpoints.latest(tmp_path, OURS)
+    save(tmp_path, 10)
+    for path in sorted((tmp_path / "step-00000010").iterdir()):
+        if path.name == "state.json":
+            continue
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(Refused, match="digest"):
+            restored(tmp_path)
+        path.write_bytes(whole)
+    assert restored(tmp_path)[0]["step"] == 10
 
 
 def _saves_for_ever(work, started):
@@ -62,8 +102,8 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_checkpoints(tmp_path):
         writer.join(delay)
         os.kill(writer.pid or 0, signal.SIGKILL)
         writer.join(20)
-        tensors, state = checkpoints.latest(tmp_path, OURS) or ({}, {})
-        assert tensors["weights"].eq(state["step"]).all()
+        state, tensor = restored(tmp_path)
+        assert tensor.eq(state["step"]).all()
 
 
 def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path, monkeypatch):
@@ -75,4 +115,4 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path, monkeypatch
     monkeypatch.setattr(files, "sync", full)
     with pytest.raises(OSError, match="No space"):
         save(tmp_path, 20)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010"]
+    assert restored(tmp_path)[0]["step"] == 10

@@ -26,3 +26,14 @@ def test_no_decay_is_the_network_itself():
     assert torch.equal(average.network.state_dict()["weight"], network.weight)
     assert not any(p.requires_grad for p in average.network.parameters())
     assert network.weight.requires_grad
+
+
+def test_maturity_is_the_share_of_the_average_that_came_since_the_start():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(network.weight)
+    average = Average(network, 0.9)
+    nn.init.zeros_(network.weight)
+    for step in range(12):
+        average.follow(network, step)
+        assert abs(1 - average.network.state_dict()["weight"].item() - average.maturity(step + 1)) < 1e-6
+    assert average.maturity(0) == 0.0

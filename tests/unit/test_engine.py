@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from frostline import engine, loading
-from frostline.engine import Job
-from frostline.errors import FrostlineError, Preempted, Refused
+from frostline.errors import FrostlineError, Preempted, Refused, WrongUse
+from frostline.job import Job
 from tests import tiny
+
+COMPUTE = {"dtype": "auto", "accumulate": 1, "recompute": False, "compile": False}
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +145,90 @@ def test_training_lowers_the_loss(rows, tmp_path):
     curve = [point["loss"] for point in outcome.progress.curve]
     assert len(curve) == 60
     assert sum(curve[-10:]) < 0.9 * sum(curve[:10])
+
+
+def broken_at(job, steps, *, gradient=False):
+    """A job whose loss, or its gradient alone, is no number at some steps."""
+    calls = iter(range(1000))
+
+    def objective(*given):
+        losses = job.objective(*given)
+        if not given[0].training or next(calls) not in steps:
+            return losses
+        if gradient:
+            losses.register_hook(lambda found: found * float("nan"))
+            return losses
+        return losses * float("nan")
+
+    return dataclasses.replace(job, objective=objective)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_batches_that_are_no_numbers_may_be_left_out_and_are_counted(rows, whole, tmp_path, gradient):
+    job = tiny.job(tmp_path, rows, skip_nonfinite=2)
+    outcome = engine.run(broken_at(job, {1, 3}, gradient=gradient))
+    assert outcome.progress.skipped == [1, 3]
+    assert outcome.progress.step == 6
+    assert not same(outcome, whole)
+    assert all(torch.isfinite(tensor).all() for tensor in outcome.network.state_dict().values())
+
+
+def test_one_more_than_may_be_left_out_ends_it_with_the_last_good_checkpoint(rows, tmp_path):
+    job = tiny.job(tmp_path, rows, skip_nonfinite=1, checkpoint_every=2)
+    with pytest.raises(FrostlineError, match=r"loss of step 4 is nan.*last good checkpoint is .*step-00000004"):
+        engine.run(broken_at(job, {1, 4}))
+
+
+def test_skipped_steps_are_remembered_over_a_stop(rows, tmp_path):
+    job = tiny.job(tmp_path / "one", rows, skip_nonfinite=1)
+    straight = engine.run(broken_at(job, {1}))
+    job = tiny.job(tmp_path / "two", rows, skip_nonfinite=1)
+    with pytest.raises(Preempted):
+        engine.run(stopped_at(broken_at(job, {1}), 3))
+    again = engine.run(job)
+    assert again.progress == straight.progress
+    assert same(again, straight)
+
+
+def test_a_step_in_parts_is_the_same_step(rows, whole, tmp_path):
+    parts = tiny.job(tmp_path, rows, compute={**COMPUTE, "accumulate": 2})
+    found = engine.run(parts).network.state_dict()
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.allclose(tensor, found[name], atol=1e-4), name
+
+
+def test_a_batch_that_parts_do_not_divide_is_refused(rows, tmp_path):
+    with pytest.raises(WrongUse, match=r"buckets.1x16x16.batch is 4: .* use a multiple of 3"):
+        engine.run(tiny.job(tmp_path, rows, compute={**COMPUTE, "accumulate": 3}))
+
+
+def test_making_activations_again_changes_no_bit(rows, whole, tmp_path):
+    assert same(engine.run(tiny.job(tmp_path, rows, compute={**COMPUTE, "recompute": True})), whole)
+
+
+def test_the_best_checkpoint_is_saved_when_it_is_found(rows, tmp_path):
+    keep = {"last": 1, "best": 1, "milestones": 4}
+    outcome = engine.run(tiny.job(tmp_path, rows, keep=keep, validate_every={"steps": 3}, checkpoint_every=2))
+    assert [point["step"] for point in outcome.progress.validation] == [3, 6]
+    kept = sorted(int(path.name[5:]) for path in tmp_path.glob("step-*"))
+    assert {4, 6} <= set(kept)
+    assert 3 in kept or outcome.progress.validation[1]["1x16x16"] < outcome.progress.validation[0]["1x16x16"]
+
+
+def test_keeping_checkpoints_changes_no_bit(rows, whole, tmp_path):
+    keep = {"last": 1, "best": 2, "milestones": 1}
+    outcome = engine.run(tiny.job(tmp_path, rows, keep=keep, validate_every={"steps": 1}, checkpoint_every=1))
+    assert same(outcome, whole)
+
+
+def test_adamw_alone_trains_as_well(rows, whole, tmp_path):
+    optimizer = {**tiny.train_params().optimizer.model_dump(), "muon_rate": None}
+    assert not same(engine.run(tiny.job(tmp_path, rows, optimizer=optimizer)), whole)
+
+
+def test_memory_that_does_not_suffice_is_explained(rows, tmp_path):
+    def large(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB. of which 1.00 GiB is free.")
+
+    with pytest.raises(FrostlineError, match=r"out of memory by 2.00 GiB .*compute.accumulate"):
+        engine.run(dataclasses.replace(tiny.job(tmp_path, rows), objective=large))

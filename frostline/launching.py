@@ -1,0 +1,49 @@
+"""More than one process for a stage: torch's elastic launcher, which is torchrun, starts the stage's own command.
+
+On several nodes the same stage is started on each of them, and they meet at ``rendezvous``.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from frostline.errors import FrostlineError, Preempted
+from frostline.params.trainings import LaunchParams
+from frostline.processes import STARTED
+
+SAVING = 3600  # seconds that a process has to save its progress in after SIGTERM
+
+
+def wanted(launch: LaunchParams) -> bool:
+    """Whether this process is to start others, and not to train itself."""
+    return STARTED not in os.environ and launch.nodes * launch.gpus_per_node > 1
+
+
+def launch(params: LaunchParams, module: str, arguments: Sequence[str]) -> None:
+    """Run ``python -m module arguments`` as many times at once, and wait for them.
+
+    Raises Preempted if they were stopped by SIGTERM and have saved, FrostlineError if one of them failed.
+    """
+    where = {"rdzv_backend": "c10d", "rdzv_endpoint": params.rendezvous or "localhost:0"}
+    config = LaunchConfig(
+        min_nodes=params.nodes,
+        max_nodes=params.nodes,
+        nproc_per_node=params.gpus_per_node,
+        run_id=module,
+        max_restarts=0,
+        shutdown_timeout=SAVING,
+        **where,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
+    except SignalException as stopped:
+        raise Preempted(f"{module}: stopped by signal {stopped.sigval}; run the same command again to go on") from None
+    except ChildFailedError as failed:
+        codes = sorted({failure.exitcode for failure in failed.failures.values()})
+        if Preempted.exit_code in codes:
+            raise Preempted(f"{module}: its processes were stopped and have saved: run it again") from None
+        raise FrostlineError(f"{module}: its processes ended with {codes}; what was wrong stands above") from None

@@ -1,0 +1,109 @@
+"""The processes that train one model together: who this one is, and what they tell one another.
+
+One process on a CPU is a team of one: it starts no group and asks nobody. More are started by torchrun (see
+``launching``), one for each GPU, or as many as are asked for on the CPU, where gloo carries what they say.
+
+Names:  rank    number of a process; 0 leads: it alone prints, and writes what is not sharded
+        world   how many there are
+        places  of a step's rows: process r has the rows at places r, r + world, ...
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from frostline.errors import WrongUse
+from frostline.params.trainings import LaunchParams
+
+STARTED = "RANK"  # the variable by which torchrun tells a process its number
+CPU = torch.device("cpu")
+PATIENCE = timedelta(minutes=30)  # of processes that wait for one another: a large model takes long to load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """The processes that train one model, as one of them sees them."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = CPU
+    mesh: DeviceMesh | None = None  # None: one process on a CPU, nothing is sharded
+    aside: distributed.ProcessGroup | None = None  # for checkpoints, which are written while steps go on
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that prints and writes for all."""
+        return self.rank == 0
+
+    def agreed(self, losses: Tensor, asked: bool) -> tuple[Tensor, bool]:
+        """The losses of all rows of a step by their places, from this process's own (b,); and was any asked to stop?"""
+        if self.mesh is None:
+            return losses, asked
+        told = torch.cat([losses, losses.new_tensor([float(asked)])])
+        heard = [torch.empty_like(told) for _ in range(self.world)]
+        distributed.all_gather(heard, told)
+        table = torch.stack(heard)
+        return table[:, :-1].T.reshape(-1), bool(table[:, -1].any())
+
+    def wait(self) -> None:
+        """Go on when all are here."""
+        if self.mesh is not None:
+            distributed.barrier(group=self.aside)
+
+    def first(self, work: Callable[[], object]) -> None:
+        """The leading process does a piece of work, then all go on."""
+        if self.leads:
+            work()
+        self.wait()
+
+
+ALONE = Team()
+
+
+@contextlib.contextmanager
+def joined(launch: LaunchParams) -> Iterator[Team]:
+    """The team that this process belongs to, until the end of the block.
+
+    Raises WrongUse if GPUs are asked for and there are none, or fewer than processes.
+    """
+    device = _device(launch)
+    if STARTED not in os.environ and device.type == "cpu":
+        yield ALONE
+        return
+    _meet(device)
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    mesh = init_device_mesh(device.type, (world,))
+    try:
+        yield Team(rank=rank, world=world, device=device, mesh=mesh, aside=distributed.new_group(backend="gloo"))
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device(launch: LaunchParams) -> torch.device:
+    """The device of this process."""
+    found = torch.cuda.device_count()
+    if launch.device == "cpu" or (launch.device == "auto" and not found):
+        return CPU
+    if found < launch.gpus_per_node:
+        raise WrongUse(
+            f"train.launch: device {launch.device}, gpus_per_node {launch.gpus_per_node}, and there are {found} GPUs "
+            "here: lower gpus_per_node, or set device: cpu"
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _meet(device: torch.device) -> None:
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
+    if STARTED in os.environ:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    else:
+        distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)

@@ -1,0 +1,68 @@
+"""How a training is looked at while it runs: its loss on held-out rows, and latents of the preview prompts.
+
+Noise and sigmas are keyed by rows and prompts, the same at every look, so nothing here moves the training.
+"""
+
+import math
+
+import safetensors.torch
+import torch
+from diffusers import WanTransformer3DModel
+from torch import Tensor
+
+from frostline import files, guidance, randomness, sampling, schedule, transformer
+from frostline.job import Job
+from frostline.store.layout import bucket_of
+
+VALIDATION_ROWS = 64  # per bucket
+
+
+@torch.no_grad()
+def losses(job: Job, network: WanTransformer3DModel) -> dict[str, float]:
+    """Loss on held-out rows per bucket, with noise and sigmas that are the same at every validation.
+
+    Rows go through the network as many at a time as in a step's part, shared by all processes as a step's are.
+    """
+    found = {}
+    for bucket in sorted(job.params.buckets):
+        rows = job.dataset.rows(bucket, "validation")[:VALIDATION_ROWS].tolist()
+        size = max(job.team.world, job.params.buckets[bucket].batch // job.params.compute.accumulate)
+        middle = (torch.arange(len(rows), dtype=torch.float64) + 0.5) / len(rows)
+        sigma = schedule.shift(middle, job.process.shift)
+        parts = [_of_rows(job, network, rows[n : n + size], sigma[n : n + size]) for n in range(0, len(rows), size)]
+        found[bucket] = float(torch.cat(parts).mean())
+    return found
+
+
+def _of_rows(job: Job, network: WanTransformer3DModel, rows: list[int], sigma: Tensor) -> Tensor:
+    """Losses (B,) of rows; where they cannot be shared evenly, the last is computed more than once."""
+    team, count = job.team, len(rows)
+    filled = [*range(count), *[count - 1] * (math.ceil(count / team.world) * team.world - count)]
+    mine = filled[team.rank :: team.world]
+    numbers = [rows[place] for place in mine]
+    batch = job.dataset.batch(numbers).to(team.device)
+    noise = randomness.normal_rows(numbers, batch.clean.shape[1:], job.params.seed, "validation")
+    own = job.objective(network, batch, noise.to(team.device), sigma[mine].to(team.device))
+    return team.agreed(own, asked=False)[0][:count].cpu()
+
+
+@torch.no_grad()
+def preview(job: Job, network: WanTransformer3DModel, step: int) -> None:
+    """Sample the preview prompts in the first bucket and keep the latents, for `python -m stages.preview` to decode."""
+    record = job.contract.sampling
+    prompts = job.dataset.prompts()
+    if record is None or not prompts:
+        return
+    bucket, device = min(job.params.buckets), job.team.device
+    text = torch.cat(list(prompts.values())).to(device)
+    shape = job.dataset.space.shape(bucket_of(bucket))
+    noise = randomness.normal_rows(list(range(len(text))), shape, job.params.seed, "preview").to(device)
+    velocity = transformer.velocity_fn(network, text, job.process)
+    if record.guidance_form == "external":
+        null = transformer.velocity_fn(network, job.dataset.null().to(device).expand_as(text), job.process)
+        velocity = guidance.guided(velocity, null, record.guidance)
+    fresh = randomness.generator(job.params.seed, "preview", "fresh")
+    latents = sampling.sampler(record).sample(velocity, noise, generator=fresh).cpu()
+    if job.team.leads:
+        with files.replacing(job.work / "preview" / f"step-{step:08d}.safetensors") as beside:
+            safetensors.torch.save_file({"latents": latents}, beside)

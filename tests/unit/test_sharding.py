@@ -1,0 +1,121 @@
+"""A team of one process with a group: what is true of many, without starting them."""
+
+import dataclasses
+import signal
+
+import pytest
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
+
+from frostline import engine, sharding
+from frostline.errors import Preempted, WrongUse
+from frostline.params.trainings import ComputeParams
+from frostline.processes import ALONE, Team
+from tests import tiny
+from tests.unit.test_engine import stopped_at
+
+COMPUTE = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
+
+
+@pytest.fixture(scope="module")
+def team():
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    mesh = init_device_mesh("cpu", (1,))
+    yield Team(mesh=mesh, aside=distributed.new_group(backend="gloo"))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    return tiny.data(tmp_path_factory.mktemp("sharding"))
+
+
+@pytest.fixture(scope="module")
+def alone(rows, tmp_path_factory):
+    """The training of one process, as the default is."""
+    return engine.run(tiny.job(tmp_path_factory.mktemp("alone"), rows)).network.state_dict()
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def sharded(folder, rows, team, **changed):
+    return dataclasses.replace(tiny.job(folder, rows, **changed), team=team)
+
+
+def weights(outcome):
+    return sharding.gathered(outcome.network, leads=True)
+
+
+def distance(one, other):
+    """Relative L2 distance of two sets of weights."""
+    apart = sum((tensor - other[name]).double().square().sum() for name, tensor in one.items())
+    return float((apart / sum(tensor.double().square().sum() for tensor in one.values())).sqrt())
+
+
+def test_a_sharded_training_comes_to_the_weights_of_one_process(rows, team, alone, tmp_path):
+    outcome = engine.run(sharded(tmp_path, rows, team))
+    assert all(isinstance(p, DTensor) for p in outcome.network.parameters())
+    assert distance(alone, weights(outcome)) < 1e-6
+
+
+def test_looking_at_a_sharded_training_does_not_change_it(rows, team, tmp_path):
+    straight = weights(engine.run(sharded(tmp_path / "one", rows, team)))
+    looked_at = weights(engine.run(sharded(tmp_path / "two", rows, team, validate_every={"steps": 1})))
+    assert all(torch.equal(tensor, looked_at[name]) for name, tensor in straight.items())
+
+
+def test_a_sharded_training_that_was_stopped_goes_on_to_the_same_bits(rows, team, tmp_path):
+    straight = weights(engine.run(sharded(tmp_path / "one", rows, team)))
+    with pytest.raises(Preempted):
+        engine.run(stopped_at(sharded(tmp_path / "two", rows, team), 3))
+    again = weights(engine.run(sharded(tmp_path / "two", rows, team)))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in straight.items())
+
+
+def test_a_checkpoint_of_shards_is_read_by_one_process(rows, team, alone, tmp_path):
+    with pytest.raises(Preempted):
+        engine.run(stopped_at(sharded(tmp_path, rows, team), 3))
+    again = engine.run(tiny.job(tmp_path, rows)).network.state_dict()
+    assert distance(alone, again) < 1e-6
+
+
+def test_a_checkpoint_holds_what_was_there_when_it_was_asked_for(rows, team, tmp_path):
+    """It is written while steps go on: they may not show in it."""
+    straight = weights(engine.run(sharded(tmp_path / "one", rows, team, checkpoint_every=1, keep=KEEP)))
+    for old in sorted((tmp_path / "one").glob("step-*"))[3:]:
+        old.rename(tmp_path / old.name)
+    again = weights(engine.run(sharded(tmp_path / "one", rows, team)))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in straight.items())
+
+
+KEEP = {"last": 9, "best": 0, "milestones": None}
+
+
+def test_bfloat16_computes_coarsely_on_fine_weights(rows, team, alone, tmp_path):
+    outcome = engine.run(sharded(tmp_path, rows, team, compute={**COMPUTE, "dtype": "bfloat16"}))
+    found = weights(outcome)
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    assert 1e-5 < distance(alone, found) < 0.1
+
+
+def test_timesteps_are_embedded_in_float32_where_blocks_compute_in_bfloat16(team):
+    network = sharding.place(tiny.network(), ComputeParams(**{**COMPUTE, "dtype": "bfloat16"}), team)
+    seen = {}
+    for name in ("condition_embedder.time_proj", "blocks.0.attn1.to_q", "proj_out"):
+        watched = network.get_submodule(name)
+        watched.register_forward_hook(lambda _module, _given, out, name=name: seen.update({name: out.dtype}))
+    network(torch.zeros(1, 4, 1, 2, 2), torch.tensor([999.4]), torch.zeros(1, 6, 8))
+    assert seen["condition_embedder.time_proj"] == torch.float32
+    assert (seen["blocks.0.attn1.to_q"], seen["proj_out"]) == (torch.bfloat16, torch.bfloat16)
+
+
+def test_bfloat16_in_one_process_on_a_cpu_is_refused():
+    with pytest.raises(WrongUse, match=r"compute\.dtype is bfloat16"):
+        sharding.place(tiny.network(), ComputeParams(**{**COMPUTE, "dtype": "bfloat16"}), ALONE)
