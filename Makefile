@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help need install run test test-all check format bench ui foundation clean
+.PHONY: help need install swift run test test-all check format bench ui foundation clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[pipeline,scenes,dev]'
 	@touch $@
+
+swift: install ## an S3 server for the tests, in an environment of its own; without it those against S3 are skipped
+	@python -m tests.object_store
 
 run: install ## media -> latents -> teacher -> students -> report -> registered models (dvc repro)
 	@dvc repro

@@ -17,9 +17,7 @@ def send(folder: Path, parts: Sequence[Mapping[str, Any]], pool: Path, address: 
     raises where the store does not do as it should: what was sent stays there, and the next run goes on.
     """
     sending = [
-        Sending(
-            path=str(pool / part["name"]), name=locations.key(part["name"], part["digest"]), digest=part["digest"]
-        )
+        Sending(path=str(pool / part["name"]), name=locations.key(part["name"], part["digest"]), digest=part["digest"])
         for part in parts
     ]
     manifest = folder / MANIFEST

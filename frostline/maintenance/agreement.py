@@ -74,7 +74,7 @@ def _unique(cache: Cache, opened: Mapping[str, Opened]) -> Iterator[Finding]:
 def _captions(cache: Cache, opened: Mapping[str, Opened]) -> Iterator[Finding]:
     """The null prompt comes first; each preview prompt is there."""
     names = cache.names(CAPTIONS)
-    first = payloads.columns(cache.folder / names[0], ["caption"], cache.space)["caption"] if names else []
+    first = payloads.columns(cache.where(names[0]), ["caption"], cache.space)["caption"] if names else []
     if not len(first) or codec.clean(first[0].as_py()) != codec.clean(cache.space.null_prompt):
         yield findings.damaged(cache.folder / MANIFEST, "the first of its texts is not the null prompt's")
     previews = pa.array(sorted(cache.listing.prompts.values()), pa.string())

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from frostline.caching.pool import LATENTS
 from frostline.contract import LatentSpace
 from frostline.errors import FrostlineError, Refused
 from frostline.maintenance import findings
-from frostline.maintenance.caches import ListedPart
+from frostline.maintenance.caches import Cache, ListedPart
 from frostline.maintenance.findings import Finding
-from frostline.store import layout, payloads
+from frostline.store import far, layout, payloads
+from frostline.store.far import Where
 from frostline.store.layout import (
     CAPTIONS,
     DTYPES,
@@ -41,7 +41,8 @@ FACTS = {
     CAPTIONS: ("text_id", "tokens"),
     TEXT: (),
 }
-UNREADABLE = (FrostlineError, OSError, ValueError, LookupError, StopIteration, MemoryError, pa.ArrowException)
+SPOILED = (OSError, ValueError, LookupError, StopIteration, MemoryError, pa.ArrowException)
+UNREADABLE = (FrostlineError, *SPOILED)
 """What opening or reading a parquet file of flipped bits was seen to raise"""
 
 
@@ -70,6 +71,24 @@ def look(part: ListedPart, path: Path, space: LatentSpace) -> Opened | Finding:
     return opened
 
 
+def look_far(part: ListedPart, cache: Cache) -> Opened | Finding:
+    """Open a listed part in a store, or say why it cannot be; raises where the store does not do as it should."""
+    path = cache.path(part)
+    if not NAME.fullmatch(part.name):
+        return findings.damaged(path, "no name of a part: items/5x32x32/0123456789abcdef.parquet is one")
+    if part.name not in cache.objects:
+        return findings.damaged(path, f"missing at {cache.address}")
+    if (size := cache.objects[part.name].size) != part.bytes:
+        return findings.damaged(path, f"has {size} bytes at {cache.address} where the manifest says {part.bytes}")
+    try:
+        opened = _opened(cache.where(part.name), part.name, cache.space)
+    except (Refused, *SPOILED) as error:
+        return findings.damaged(path, said(error, path))
+    if opened.rows != part.rows:
+        return findings.damaged(path, f"has {opened.rows} rows where the manifest says {part.rows}")
+    return opened
+
+
 def kind(path: Path) -> str:
     """What a part of a cache, or a file of the pool, holds: items, prompts, captions, text, or fresh latents."""
     return ITEMS if path.parts[-3] == ITEMS else path.parent.name
@@ -83,9 +102,9 @@ def require_whole(path: Path) -> None:
         payloads.columns(path, FACTS[kind(path)], None)
 
 
-def _opened(path: Path, name: str, space: LatentSpace) -> Opened:
+def _opened(path: Where, name: str, space: LatentSpace) -> Opened:
     kind, *bucket, _ = name.split("/")
-    if absent := sorted(set(ALL[kind]) - set(pq.read_schema(path).names)):
+    if absent := sorted(set(ALL[kind]) - set(payloads.schema(path).names)):
         raise Refused(f"lacks {absent}: another kind of part, or of another version of Frostline")
     if kind in (PROMPTS, CAPTIONS):
         facts = payloads.columns(path, FACTS[kind], space)
@@ -114,4 +133,4 @@ def said(error: Exception, path: Path) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, FrostlineError):
         return f"cannot be read ({text.rstrip('.')})"
-    return text.removeprefix(f"{path}: ").removesuffix(layout.REMEDY).rstrip("; ")
+    return text.removeprefix(f"{path}: ").removesuffix(layout.REMEDY).removesuffix(far.REMEDY).rstrip("; ")

@@ -26,6 +26,7 @@ from frostline.maintenance.findings import AGAIN, Finding
 from frostline.manifest import Columns, Row
 from frostline.params import CacheParams
 from frostline.store import layout, payloads
+from frostline.store.far import Where
 from frostline.store.layout import CAPTIONS, EMBEDDING, ITEMS, LATENT, compute
 
 UNSEEN = (FrostlineError, OSError)  # what reading media raises
@@ -37,6 +38,7 @@ class Chosen:
     """A row or a text that is made again."""
 
     path: Path  # of its part
+    where: Where  # to read it from
     number: int  # first tensor row
     count: int  # of tensor rows: 1 of a latent, the tokens of a text
     id: str  # latent_id or text_id
@@ -98,7 +100,7 @@ def _compared(chosen: Sequence[Chosen], made: Sequence[Tensor] | Tensor, column:
     """Those that differ from themselves made again by more than rounding."""
     limit = cache_identity.LIMITS[dtype]
     for one, made_again in zip(chosen, made, strict=True):
-        part = payloads.open_payload(one.path, column, None)
+        part = payloads.open_payload(one.where, column, None)
         stored = part.tensors.view(payloads.read(part, one.number, one.count)).float()
         fresh = made_again if column == EMBEDDING else made_again[None]
         if stored.shape != fresh.shape:
@@ -113,12 +115,11 @@ def _chosen_rows(cache: Cache, count: int) -> list[Chosen]:
     """Rows of each bucket in turn; those of one part together."""
     buckets: dict[str, list[Chosen]] = {}
     for name in cache.names(ITEMS):
-        table = payloads.columns(cache.folder / name, ["id", "item", "latent_id"], cache.space)
+        table = payloads.columns(cache.where(name), ["id", "item", "latent_id"], cache.space)
         here = buckets.setdefault(name.split("/")[1], [])
         for place, facts in _least(table, "latent_id", count):
             row_is = f"item {facts['item']}, id {facts['id']}"
-            path = cache.folder / name
-            here.append(Chosen(path=path, number=place, count=1, id=facts["latent_id"], facts=facts, row_is=row_is))
+            here.append(_chosen(cache, name, place, 1, facts["latent_id"], facts, row_is))
         here.sort(key=lambda one: one.id)
         del here[count:]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*buckets.values()))
@@ -130,13 +131,18 @@ def _chosen_texts(cache: Cache, count: int) -> list[Chosen]:
     """Captions of all parts."""
     found: list[Chosen] = []
     for name in cache.names(CAPTIONS):
-        table = payloads.columns(cache.folder / name, ["text_id", "caption", "tokens"], cache.space)
-        ends, path = np.cumsum(table["tokens"].to_numpy()), cache.folder / text_of(name)
+        table = payloads.columns(cache.where(name), ["text_id", "caption", "tokens"], cache.space)
+        ends = np.cumsum(table["tokens"].to_numpy())
         for place, facts in _least(table, "text_id", count):
             start, tokens = int(ends[place]) - facts["tokens"], facts["tokens"]
             row_is = f"the text {facts['caption'][:40]!r}"
-            found.append(Chosen(path=path, number=start, count=tokens, id=facts["text_id"], facts=facts, row_is=row_is))
+            found.append(_chosen(cache, text_of(name), start, tokens, facts["text_id"], facts, row_is))
     return sorted(found, key=lambda one: one.id)[:count]
+
+
+def _chosen(cache: Cache, name: str, number: int, count: int, id_: str, facts: dict[str, Any], row_is: str) -> Chosen:
+    path, where = cache.folder / name, cache.where(name)
+    return Chosen(path=path, where=where, number=number, count=count, id=id_, facts=facts, row_is=row_is)
 
 
 def _least(table: pa.Table, key: str, count: int) -> list[tuple[int, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from frostline import digests
 from frostline.caching import publishing
 from frostline.caching.building import text_of
 from frostline.caching.pool import CLAIMS, DIGESTS, LATENTS, Pool
-from frostline.maintenance import findings, parts, rescuing
+from frostline.maintenance import fetching, findings, parts, rescuing
 from frostline.maintenance.caches import Cache, ListedPart
 from frostline.maintenance.parts import Opened
 from frostline.maintenance.rescuing import Rescue
@@ -68,7 +68,9 @@ class Repair:
         kept = 0
         for part in cache.listing.parts:
             pooled = self._pool.path(part.name)
-            if self._whole(cache.path(part)) and not self._has(part):
+            if cache.address:
+                kept += self._keep_far(cache, part)
+            elif self._whole(cache.path(part)) and not self._has(part):
                 remove(pooled)
                 publishing.link(cache.path(part), pooled)
                 self._pool.keep(part.name)
@@ -81,8 +83,37 @@ class Repair:
         if kept:
             self.done.append(f"{cache.folder}: {kept} part(s) taken into the pool, which lacked them")
 
+    def _keep_far(self, cache: Cache, part: ListedPart) -> bool:
+        if cache.path(part) in self._damaged or self._has(part):
+            return False
+        remove(pooled := self._pool.path(part.name))
+        self._damaged.discard(pooled)
+        return fetching.keep(cache, part, self._pool)
+
+    def _mend_far(self, cache: Cache, part: ListedPart, address: str) -> None:
+        """Send a part again from the pool, or save what is whole of it."""
+        path = cache.path(part)
+        if path not in self._damaged:
+            return
+        self._damaged.discard(path)
+        if self._has(part):
+            fetching.send(cache, part, self._pool, address)
+            self.done.append(f"{path}: sent again from the pool to {address}")
+            return
+        self._lost.append(path)
+        self._made_so.append(path)  # DVC has all of its output, and would run nothing
+        both = {part.name, part.name.replace(TEXT, CAPTIONS, 1), part.name.replace(CAPTIONS, TEXT, 1)}
+        with fetching.fetched(cache, [name for name in cache.objects if name in both]) as folder:
+            saved = self._save(cache, part.name, folder)
+        fetching.remove(cache, part)
+        self._drop(self._pool.path(part.name))
+        self.done.append(f"{path}: taken away from {address}{_saved(saved)}")
+
     def _mend(self, cache: Cache, part: ListedPart) -> None:
         """Put a part back from the pool, or save what is whole of it."""
+        if cache.address:
+            self._mend_far(cache, part, cache.address)
+            return
         path = cache.path(part)
         if self._whole(path):
             return
@@ -96,7 +127,7 @@ class Repair:
         self._lost.append(path)
         if path.exists() and digests.of_file(path) == part.digest:
             self._made_so.append(path)
-        saved = self._save(cache, part.name)
+        saved = self._save(cache, part.name, cache.folder)
         self._drop(pooled)
         remove(path)
         self.done.append(f"{path}: taken away{_saved(saved)}")
@@ -108,9 +139,9 @@ class Repair:
         """Is a part in the pool, as the manifest knows it?"""
         return self._whole(self._pool.path(part.name)) and self._pool.digest(part.name) == part.digest
 
-    def _save(self, cache: Cache, name: str) -> int:
-        """Rescue the whole rows of a part from either of its copies."""
-        places = (cache.folder, self._pool.folder)
+    def _save(self, cache: Cache, name: str, folder: Path) -> int:
+        """Rescue the whole rows of a part from either of its copies, that below a folder and that in the pool."""
+        places = (folder, self._pool.folder)
         if name.startswith(f"{ITEMS}/"):
             return sum(self._rescue.latents(place / name, [cache.space]) for place in places)
         if name.startswith((f"{CAPTIONS}/", f"{TEXT}/")):

@@ -1,6 +1,7 @@
 """Caches and the pool as a whole: are they what their manifests, digests and the base say?"""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,14 +14,16 @@ from frostline.caching.pool import LATENTS, Pool
 from frostline.caching.publishing import SOURCES
 from frostline.contract import LatentSpace
 from frostline.errors import WrongUse
-from frostline.maintenance import agreement, caches, findings, parts
+from frostline.maintenance import agreement, caches, fetching, findings, parts
 from frostline.maintenance.caches import Cache, ListedPart
 from frostline.maintenance.contents import Contents
 from frostline.maintenance.findings import AGAIN, Finding
 from frostline.maintenance.parts import UNREADABLE, Opened, said
 from frostline.store.layout import CAPTIONS, ITEMS, MANIFEST, TEXT
+from frostline.store.locations import STORE
 
 AT_ONCE = 4  # parts whose rows are read
+FAR_AT_ONCE = 32  # parts in a store that are opened
 T = TypeVar("T")
 
 
@@ -90,9 +93,12 @@ def of_source(
         cache = caches.read(source, folder)
     except UNREADABLE as error:
         return None, [findings.damaged(folder / MANIFEST, said(error, folder / MANIFEST))]
-    looked = {part: parts.look(part, cache.path(part), cache.space) for part in cache.listing.parts}
+    looked = _opened(cache)
     found = [*_strays(cache), *(one for one in looked.values() if isinstance(one, Finding))]
-    if contents:
+    if contents and cache.address:
+        present = [part for part in looked if part.name in cache.objects]
+        found += _in_parallel(lambda part: _far_rows(cache, part), present)
+    elif contents:
         present = [part for part in looked if cache.path(part).is_file()]
         found += _in_parallel(lambda part: _rows(cache, part, contents), present)
     if not found:
@@ -100,8 +106,18 @@ def of_source(
     return cache, [*found, *_against(cache, expected)]
 
 
+def _opened(cache: Cache) -> dict[ListedPart, Opened | Finding]:
+    if cache.address is None:
+        return {part: parts.look(part, cache.path(part), cache.space) for part in cache.listing.parts}
+    cache.objects  # noqa: B018 - listed once, and not by each thread
+    with ThreadPoolExecutor(FAR_AT_ONCE) as threads:
+        found = threads.map(lambda part: parts.look_far(part, cache), cache.listing.parts)
+        return dict(zip(cache.listing.parts, found, strict=True))
+
+
 def _strays(cache: Cache) -> list[Finding]:
-    listed = {cache.path(part) for part in cache.listing.parts} | {cache.folder / MANIFEST}
+    here = [cache.folder / STORE] if cache.address else [cache.path(part) for part in cache.listing.parts]
+    listed = {*here, cache.folder / MANIFEST}
     present = (path for path in sorted(cache.folder.rglob("*")) if not path.is_dir())
     return [findings.damaged(path, "a file that the manifest does not list") for path in present if path not in listed]
 
@@ -124,6 +140,15 @@ def _rows(cache: Cache, part: ListedPart, contents: Contents) -> list[Finding]:
     """Look at every row of a part."""
     known = {one.name: one.digest for one in cache.listing.parts}
     return _contents(cache.path(part), part.name, known, contents)
+
+
+def _far_rows(cache: Cache, part: ListedPart) -> list[Finding]:
+    """Look at every row of a part in a store, which comes here as a whole for that, a text with its captions."""
+    names = dict.fromkeys((part.name.replace(TEXT, CAPTIONS, 1), part.name))
+    with fetching.fetched(cache, [name for name in names if name in cache.objects]) as folder:
+        known = {one.name: one.digest for one in cache.listing.parts}
+        found = _contents(folder / part.name, part.name, known, Contents())
+    return [dataclasses.replace(one, path=cache.path(part)) for one in found]
 
 
 def _contents(path: Path, name: str, known: Mapping[str, str | None], contents: Contents) -> list[Finding]:

@@ -10,6 +10,7 @@ PATIENCE seconds; nothing is wrong with the item).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from frostline.errors import WrongUse
@@ -34,6 +35,7 @@ __all__ = [
     "Sending",
     "Unreachable",
     "blob",
+    "copy",
     "is_remote",
     "join",
     "nameable",
@@ -43,6 +45,7 @@ __all__ = [
     "read",
     "read_all",
     "reader",
+    "remove",
     "tree",
     "walk",
 ]
@@ -160,6 +163,16 @@ def reader(entry: Blob, blocks: Blocks | None = None) -> Reader:
 def objects(address: str) -> dict[str, Blob]:
     """All objects below a prefix, by name; none where there are none."""
     return {name: Blob(*extent) for name, extent in connection.run(remote.names(address))}
+
+
+def copy(entry: Blob, path: Path) -> None:
+    """Copy an object to a local file; raises Gone, Changed or Unreachable, and what was copied by then stays."""
+    remote.copy(entry, path)
+
+
+def remove(path: str) -> None:
+    """Remove an object; it is no error if there is none."""
+    remote.remove(path)
 
 
 def publish(files: Sequence[Sending], address: str, *, last: Sending) -> Published:

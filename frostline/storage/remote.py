@@ -3,7 +3,7 @@
 import functools
 import http.client
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from frostline.errors import WrongUse
@@ -13,6 +13,7 @@ from frostline.storage.extents import Changed, Extent, Passed, Walked, nameable,
 from frostline.storage.ranges import Piece, Wanted, pieces
 
 CHUNK = 4 << 20  # bytes a file that is read from front to back asks for at once
+COPIED = 64 << 20  # bytes in memory while an object is copied
 RANGE = 8 << 20  # bytes of one request among many
 GAP = 1 << 18  # what lies between two wanted ranges is read too up to here: cheaper than another request of 30 ms
 IN_FLIGHT = 16  # ranges asked for at once: 128 MiB of memory at most
@@ -102,6 +103,21 @@ async def get(entry: Extent, start: int, view: memoryview) -> None:
 
     if len(view):
         await connection.patiently(entry.path, action)
+
+
+def copy(entry: Extent, path: Path) -> None:
+    """Copy an object, or a part of one, to a local file."""
+    with path.open("wb") as file:
+        for start in range(0, entry.size, COPIED):
+            data = bytearray(min(COPIED, entry.size - start))
+            fill(entry, [(start, memoryview(data))])
+            file.write(data)
+
+
+def remove(path: str) -> None:
+    """Remove an object; it is no error if there is none."""
+    bucket, key = bucket_and_key(path)
+    connection.run(connection.call(path, "delete_object", Bucket=bucket, Key=key))
 
 
 class Reader:

@@ -259,6 +259,11 @@ def require_space(path: Where, file: pq.ParquetFile, space: LatentSpace | None) 
         contracts.require_same(space, theirs, ours_is="the manifest", theirs_is=str(path), remedy=REMEDY)
 
 
+def schema(path: Where) -> pa.Schema:
+    """The columns of a part, and its metadata; raises Refused for what is no parquet file."""
+    return _opened(path).schema_arrow
+
+
 def columns(path: Where, names: Sequence[str], space: LatentSpace | None) -> pa.Table:
     """Columns of a part without its tensors; raises Refused for a part that lacks one, or of another latent space."""
     file = _opened(path)

@@ -39,6 +39,7 @@ class Project:
         self.latents, self.manifests = folder / "latents", folder / "manifest"
         self.pool = Pool(folder / "pool", codec.latent_space)
         self.sources = ["tiny"]
+        self.address: str | None = None  # of the store that parts go to
 
     def encode(self, source: str = "tiny", rows: Sequence[Row] = ROWS, stop: str = "") -> list[str]:
         """Make the cache of a source, up to an item at which the power goes; gives the items that were encoded."""
@@ -52,7 +53,8 @@ class Project:
 
         manifest.write(self.manifests / source, list(rows), [])
         columns = Columns.of(Row, list(rows))
-        caching.write_source(source, columns, counted, self.codec, SETTINGS, self.pool, self.latents / source)
+        output = self.latents / source
+        caching.write_source(source, columns, counted, self.codec, SETTINGS, self.pool, output, self.address)
         return sorted(asked)
 
     def look(self, *names: str, deep: bool = False, **expected: Any) -> Looked:

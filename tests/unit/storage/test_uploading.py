@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 
 from frostline import digests, storage
-from frostline.storage import connection
+from frostline.storage import connection, publishing
 from tests.object_store import ask, keys, uploads
 from tests.relay import FOREVER, Relay
 
 pytest_plugins = ["tests.servers"]
 MIB = 1 << 20
 LARGE = os.urandom(20 * MIB + 1)  # three parts
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun and not finished is nobody's any more."""
+    monkeypatch.setattr(publishing, "ABANDONED", -5.0)  # the server rounds seconds up
 
 
 @pytest.fixture
@@ -108,9 +114,9 @@ def change_when_sent(path: Path, relay: Relay) -> None:
 def test_an_outage_names_the_object_and_the_next_run_goes_on(
     bucket: str, large: Path, relay: Relay, impatient: None, monkeypatch: pytest.MonkeyPatch
 ):
-    for allowed in (1, 3, 6):  # the upload is begun with the third, and the second part is the fifth
+    for allowed in (1, 4, 7):  # the upload is begun with the fourth, and the second part is the sixth
         relay.allowed = allowed
-        with pytest.raises(storage.Unreachable, match=f"^s3://{bucket}/a: no good answer for 1 s"):
+        with pytest.raises(storage.Unreachable, match=rf"^s3://{bucket}(/a)?: no good answer for 1 s"):
             publish(large, f"s3://{bucket}/a")
         assert keys(bucket) == []
     assert uploads(bucket) == ["a"]  # nobody could end it
