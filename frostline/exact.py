@@ -124,7 +124,8 @@ class Mixture:
 
     def _flattened(self, noised: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         flat = noised.reshape(noised.shape[0], -1).to(torch.float64)
-        return flat, path.precise(sigma).to(torch.float64).expand(flat.shape[0])
+        s = path.precise(sigma).to(torch.float64).expand(flat.shape[0])
+        return flat, s[:1] if s.stride() == (0,) else s  # one sigma for all rows is computed with once
 
     def _variance(self, s: Tensor) -> Tensor:
         return (1 - s[:, None]) ** 2 * self.stds**2 + s[:, None] ** 2  # (B, K)

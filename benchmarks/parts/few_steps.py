@@ -172,15 +172,15 @@ def _critic_learns(run: Run, made: Tensor, label: Tensor) -> path.VelocityFn:
 
 
 RECIPES = {
-    "velocity_matching": Recipe(parts=((match_velocity, 1600),), sampler="euler"),
-    "trajectory_matching": Recipe(parts=((match_trajectories, 1600),), sampler="flow_map"),
-    "flow_map": Recipe(parts=((map_flow, 1500),), sampler="flow_map"),
-    "consistency": Recipe(parts=((match_velocity, 500), (be_consistent, 2000)), sampler="renoise"),
+    "velocity_matching": Recipe(parts=((match_velocity, 1000),), sampler="euler"),
+    "trajectory_matching": Recipe(parts=((match_trajectories, 1000),), sampler="flow_map"),
+    "flow_map": Recipe(parts=((map_flow, 1000),), sampler="flow_map"),
+    "consistency": Recipe(parts=((match_velocity, 300), (be_consistent, 1000)), sampler="renoise"),
     "distribution_matching": Recipe(
-        parts=((match_velocity, 700), (match_distribution, 1200)), sampler="renoise", betas=(0.0, 0.999)
+        parts=((match_velocity, 400), (match_distribution, 800)), sampler="renoise", betas=(0.0, 0.999)
     ),
     "consistency_and_distribution": Recipe(
-        parts=((match_velocity, 500), (be_consistent, 500), (be_consistent_and_match, 500)), sampler="renoise"
+        parts=((match_velocity, 300), (be_consistent, 400), (be_consistent_and_match, 400)), sampler="renoise"
     ),
 }
 

@@ -11,10 +11,13 @@ et al., Latent Consistency Models, arXiv:2310.04378, eq. 14.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from frostline import path, schedule
-from frostline.objectives import squared_error
+from frostline import path, schedule, transformer
+from frostline.contract import Process
+from frostline.dataset import Batch
+from frostline.objectives import Objective, squared_error
+from frostline.objectives.teaching import Teaching
 from frostline.path import VelocityFn
 
 STEPS = 48
@@ -39,3 +42,15 @@ def losses(
         nearer = path.moved(noised, teacher(noised, sigma), sigma, following)
         target = path.clean(nearer, average(nearer, following), following)
     return squared_error(path.clean(noised, student(noised, sigma), sigma), target)
+
+
+def objective(process: Process, *, taught: Teaching, average: nn.Module) -> Objective:
+    """The loss of one batch on noised latents; ``average`` follows the student's weights by ``EMA_DECAY``."""
+
+    def of_batch(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
+        here, following = neighbours(sigma, process.shift)
+        noised = path.noised(batch.clean, noise, here)
+        student, target = (transformer.velocity_fn(of, batch.text, process) for of in (network, average))
+        return losses(student, target, taught(batch), noised, here, following)
+
+    return of_batch

@@ -11,11 +11,16 @@ Own rollouts: Ross et al., arXiv:1011.0686 (learning where the learner goes); fo
 arXiv:2506.08009.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from frostline import path, schedule
 from frostline.path import VelocityFn
+
+Kind = Literal["latents", "teacher", "student"]
+"""Cached latents, or rollouts along the teacher's velocity or the student's own."""
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from frostline import path, transformer
 from frostline.contract import Process
 from frostline.dataset import Batch
-from frostline.objectives import Objective, squared_error, teaching
+from frostline.objectives import Objective, inputs, squared_error, teaching
 from frostline.path import VelocityFn
 
 
@@ -26,13 +26,28 @@ def losses(student: VelocityFn, teacher: VelocityFn, noised: Tensor, sigma: Tens
 
 
 def objective(
-    process: Process, *, teacher: nn.Module, null: Tensor, scale: float, interval: tuple[float, float]
+    process: Process,
+    *,
+    teacher: nn.Module,
+    null: Tensor,
+    scale: float,
+    interval: tuple[float, float],
+    asked_at: inputs.Kind = "latents",
+    rollout_steps: int = 8,
 ) -> Objective:
-    """The loss of one batch; ``null`` is the null prompt's embedding (1, L, D), ``interval`` the guided sigmas."""
+    """The loss of one batch; ``null`` is the null prompt's embedding (1, L, D), ``interval`` the guided sigmas.
+
+    ``asked_at`` says where the student is asked: on noised latents, or on rollouts of ``rollout_steps`` from noise,
+    along the teacher's velocity or its own.
+    """
     taught = teaching.guided(process, teacher=teacher, null=null, scale=scale, interval=interval)
 
     def of_batch(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
-        noised = path.noised(batch.clean, noise, sigma)
-        return losses(transformer.velocity_fn(network, batch.text, process), taught(batch), noised, sigma)
+        student, truth = transformer.velocity_fn(network, batch.text, process), taught(batch)
+        if asked_at == "latents":
+            return losses(student, truth, path.noised(batch.clean, noise, sigma), sigma)
+        followed = truth if asked_at == "teacher" else student
+        noised = inputs.rolled_out(followed, noise, sigma, steps=rollout_steps, shift=process.shift)
+        return losses(student, truth, noised, sigma)
 
     return of_batch

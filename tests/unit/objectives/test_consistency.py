@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from frostline import exact, path, randomness, schedule
-from frostline.objectives import consistency
+from frostline import exact, path, randomness, schedule, transformer
+from frostline.dataset import Batch
+from frostline.objectives import consistency, teaching
+from tests import tiny
 
 D = 128
 GAUSSIAN = exact.Gaussian(mean=1.5, std=0.5)
@@ -74,3 +76,18 @@ def test_pure_noise_is_asked_at_sigma_one_only():
     here, _ = consistency.neighbours(torch.tensor([1.0, 0.999], dtype=torch.float64), 1.0)
     assert here.tolist() == [1.0, 1.0]
     assert path.noised(NOISED[:1], NOISED[1:2], here[:1]).equal(NOISED[1:2])
+
+
+def test_a_batch_is_asked_on_the_grid_of_its_process():
+    student, average, teacher = (tiny.network(seed) for seed in range(3))
+    null, text = randomness.normal((1, 6, 8), "null"), randomness.normal((2, 6, 8), "text")
+    clean, noise = (randomness.normal((2, 4, 1, 2, 2), name) for name in ("clean", "noise"))
+    batch = Batch(rows=(0, 1), clean=clean, text=text, dropped=torch.zeros(2, dtype=torch.bool))
+    taught = teaching.guided(tiny.process(), teacher=teacher, null=null, scale=2.0, interval=(0.0, 1.0))
+    objective = consistency.objective(tiny.process(), taught=taught, average=average)
+    drawn = torch.tensor([0.33, 0.95], dtype=torch.float64)
+    here, following = consistency.neighbours(drawn, tiny.process().shift)
+    noised = path.noised(clean, noise, here)
+    fns = [transformer.velocity_fn(of, text, tiny.process()) for of in (student, average)]
+    expected = consistency.losses(*fns, taught(batch), noised, here, following)
+    torch.testing.assert_close(objective(student, batch, noise, drawn), expected)

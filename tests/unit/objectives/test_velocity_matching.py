@@ -4,7 +4,7 @@ import torch
 from frostline import path, randomness, transformer
 from frostline.dataset import Batch
 from frostline.errors import Refused
-from frostline.objectives import teaching, velocity_matching
+from frostline.objectives import inputs, teaching, velocity_matching
 from tests import tiny
 
 EVERYWHERE = (0.0, 1.0)
@@ -102,3 +102,33 @@ def test_the_loss_is_asked_where_it_is_told_and_the_target_gets_no_gradient():
     losses = velocity_matching.losses(lambda x, s: 2 * x, lambda x, s: scale * x, noised, SIGMA)
     torch.testing.assert_close(losses, noised.square().flatten(1).mean(1))
     assert not losses.requires_grad
+
+
+@pytest.mark.parametrize("asked_at", ["teacher", "student"])
+def test_rollouts_ask_where_noise_was_carried_to_and_pure_noise_at_sigma_one_only(teacher, asked_at):
+    student, given = Watched(tiny.network(1)), batch()
+    sigma = torch.tensor([1.0, 0.6, 0.2], dtype=torch.float64)
+    objective = velocity_matching.objective(
+        tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE, asked_at=asked_at, rollout_steps=4
+    )
+    losses = objective(student, given, NOISE, sigma)
+    taught = teaching.guided(tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE)(given)
+    own = transformer.velocity_fn(student.network, given.text, tiny.process())
+    followed = {"teacher": taught, "student": own}[asked_at]
+    expected = inputs.rolled_out(followed, NOISE, sigma, steps=4, shift=tiny.process().shift)
+    torch.testing.assert_close(student.asked, expected)
+    assert student.asked[0].equal(NOISE[0])
+    assert not torch.allclose(student.asked[1:], NOISE[1:], atol=0.05)
+    torch.testing.assert_close(losses, velocity_matching.losses(own, taught, expected, sigma))
+
+
+class Watched(torch.nn.Module):
+    """A network that remembers where it was asked last."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, noised, *arguments, **named):
+        self.asked = noised
+        return self.network(noised, *arguments, **named)
