@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from frostline import randomness
 from frostline.dataset import Batch, Dataset, Stored
@@ -94,7 +93,7 @@ class Batches:
         """
         return self.dataset.finish(self.read(step))
 
-    def read(self, step: int, share: Share = WHOLE, room: Tensor | None = None) -> Stored:
+    def read(self, step: int, share: Share = WHOLE, room: memoryview | None = None) -> Stored:
         """The bytes of a share of a step's batch, in the order of its places; into ``room`` if it is given."""
         draws = self.draws(step, share)
         dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from frostline.errors import Refused, WrongUse
 from frostline.manifest import SPLITS
 from frostline.params.stores import StoreParams
 from frostline.storage import Blocks
-from frostline.store import locations
+from frostline.store import locations, parts
 from frostline.store.layout import DTYPES, MANIFEST, Prompt
+from frostline.store.parts import Reader, Stretch
 from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
 
@@ -28,23 +29,21 @@ NULL = 0  # the number of the null prompt among the texts of every source
 REMEDY = "all sources of one training are cached with the same base: set `base` in params.yaml and run `dvc repro`"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outline:
+class Outline(NamedTuple):
     """Which rows of one bucket were read, and how their bytes lie."""
 
     rows: tuple[int, ...]
     dropped: tuple[bool, ...]
     lengths: tuple[int, ...]  # tokens of each text
     tensors: Tensors  # what a latent is
-    waited: int  # latents and texts for which the disk had to be waited for, as far as can be told
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """Rows as they are stored: for a picture and its caption a seventh of what a network sees of them."""
+class Stored(NamedTuple):
+    """Rows as they are stored: for a picture and its caption a small part of what a network sees of them."""
 
     outline: Outline
-    data: Tensor  # uint8 (n,): the tokens of all texts one after another, then the latents likewise
+    data: memoryview  # the tokens of all texts one after another, then the latents likewise
+    waited: int  # latents and texts for which the disk had to be waited for, as far as can be told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +127,7 @@ class Dataset:
         far = [path for path in folders.values() if locations.address_of(path)]
         blocks = _blocks(far, store) if store and far else None
         self.sources = [_open(path, facts["sources"][name], self.space, blocks) for name, path in folders.items()]
-        self._is_far = bool(far)
+        self._reader = Reader()
         self._first = np.cumsum([0, *map(len, self.sources)]).tolist()
         self._text_dtype = DTYPES[self.space.text_stored_dtype]
         self._token = self.space.text_dim * self._text_dtype.itemsize  # bytes
@@ -178,33 +177,29 @@ class Dataset:
         rows: Sequence[int],
         dropped: Sequence[bool] | None = None,
         captions: Sequence[int] | None = None,
-        room: Tensor | None = None,
+        room: memoryview | None = None,
     ) -> Stored:
-        """The bytes of a batch: all that has to do with files; into ``room``, uint8 (n,), if it is given."""
-        drop = list(dropped) if dropped is not None else [False] * len(rows)
-        chosen = list(captions) if captions is not None else [0] * len(rows)
-        places = [self._place(row) for row in rows]
-        texts = [
-            (source, NULL if gone else source.text_number(number, caption))
-            for (source, number), gone, caption in zip(places, drop, chosen, strict=True)
-        ]
-        self._together(places, texts)
-        tensors, lengths = places[0][0].tensors(places[0][1]), _lengths(texts)
-        size = sum(lengths) * self._token + len(rows) * tensors.width
-        data = torch.from_numpy(np.empty(size, np.uint8)) if room is None else room[:size]
-        tokens, found = self._cut(data, lengths)
-        waited = _read_texts(tokens.numpy(), texts, lengths)
-        for latent, (source, number) in zip(found.numpy(), places, strict=True):
-            waited += source.read_into(latent[None], number)
-        numbers = tuple(map(int, rows))
-        outline = Outline(rows=numbers, dropped=tuple(drop), lengths=lengths, tensors=tensors, waited=waited)
-        return Stored(outline=outline, data=data)
+        """The bytes of a batch: all that has to do with files; at the beginning of ``room`` if it is given.
+
+        Raises WrongUse for rows of several buckets, Refused as store.parts.Reader does.
+        """
+        drop = dropped if dropped is not None else [False] * len(rows)
+        chosen = captions if captions is not None else [0] * len(rows)
+        texts, found = [], []
+        for row, gone, caption in zip(rows, drop, chosen, strict=True):
+            source, number = self._place(row)
+            texts.append(source.texts.stretch(NULL if gone else source.text_number(number, caption)))
+            found.append(source.stretch(number))
+        lengths = tuple(size // self._token for size, *_ in texts)
+        outline = Outline(tuple(map(int, rows)), tuple(drop), lengths, self._tensors(rows[0]))
+        size = sum(lengths) * self._token + len(rows) * _width(found, rows)
+        data = np.empty(size, np.uint8).data if room is None else room[:size]
+        return Stored(outline, data, self._reader.fill(data, [*texts, *found]))
 
     def most(self, rows: Sequence[int]) -> int:
         """How many bytes so many rows of the bucket of these take at most."""
         longest = max(int(source.texts.lengths.max()) for source in self.sources)
-        source, number = self._place(rows[0])
-        return len(rows) * (longest * self._token + source.tensors(number).width)
+        return len(rows) * (longest * self._token + self._tensors(rows[0]).width)
 
     def finish(self, stored: Stored) -> Batch:
         """What a network sees of the bytes of a batch: latents normalised, texts padded; it shares no memory with them.
@@ -212,7 +207,7 @@ class Dataset:
         Latents are normalised one by one, so that what lies between stays in the processor's cache.
         """
         outline = stored.outline
-        tokens, raw = self._cut(stored.data, outline.lengths)
+        tokens, raw = self._cut(torch.frombuffer(stored.data, dtype=torch.uint8), outline.lengths)
         shaped = raw.view(outline.tensors.dtype).view(len(raw), *outline.tensors.shape)
         return Batch(
             rows=outline.rows,
@@ -232,15 +227,7 @@ class Dataset:
         That costs about a sixth of reading them from the page cache, so it is worth saying where they are not there.
         """
         for (source, number), caption in zip(map(self._place, rows), captions, strict=True):
-            source.expect(number)
-            source.texts.expect(source.text_number(number, caption))
-
-    def _together(self, rows: Sequence[tuple[Latents, int]], texts: Sequence[tuple[Latents, int]]) -> None:
-        """Have latents and texts that are in a store come at once, and not one after the other."""
-        for source, row in rows if self._is_far else ():
-            source.expect(row)
-        for source, number in texts if self._is_far else ():
-            source.texts.expect(number)
+            parts.expect([source.stretch(number), source.texts.stretch(source.text_number(number, caption))])
 
     @functools.cached_property
     def prompt_items(self) -> list[Prompt]:
@@ -264,13 +251,8 @@ class Dataset:
 
     def raw(self, rows: Sequence[int]) -> Tensor:
         """Raw latents float32 (B, C, T, H, W) of rows of one bucket."""
-        places = [self._place(row) for row in rows]
-        tensors = places[0][0].tensors(places[0][1])
-        data = np.empty((len(places), tensors.width), np.uint8)
-        self._together(places, [])
-        for number, (source, row) in enumerate(places):
-            source.read_into(data[number : number + 1], row)
-        return tensors.view(data).float()
+        found = [source.stretch(number) for source, number in map(self._place, rows)]
+        return self._tensors(rows[0]).view(self._reader.read(found).reshape(-1, _width(found, rows))).float()
 
     def null(self) -> Tensor:
         """The null prompt's embedding (1, L, D)."""
@@ -284,13 +266,16 @@ class Dataset:
     def _place(self, row: int) -> tuple[Latents, int]:
         return _place(row, self.sources, self._first)
 
+    def _tensors(self, row: int) -> Tensors:
+        """What the latent of a row is."""
+        source, number = self._place(row)
+        return source.tensors(number)
+
     def _texts(self, wanted: Sequence[tuple[Latents, int]]) -> Tensor:
         """Texts (B, L, D), zeros after each true length."""
-        lengths = _lengths(wanted)
-        tokens = np.empty((sum(lengths), self._token), np.uint8)
-        self._together([], wanted)
-        _read_texts(tokens, wanted, lengths)
-        return self._padded(torch.from_numpy(tokens), lengths)
+        found = [source.texts.stretch(number) for source, number in wanted]
+        tokens = torch.from_numpy(self._reader.read(found)).view(-1, self._token)
+        return self._padded(tokens, [size // self._token for size, *_ in found])
 
     def _padded(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         """Tokens uint8 (n, bytes of one) of texts one after another -> float32 (B, L, D)."""
@@ -306,17 +291,12 @@ def _place(number: int, sources: Sequence[Latents], first: Sequence[int]) -> tup
     return sources[source], int(number) - first[source]
 
 
-def _lengths(texts: Sequence[tuple[Latents, int]]) -> tuple[int, ...]:
-    return tuple(int(source.texts.lengths[number]) for source, number in texts)
-
-
-def _read_texts(tokens: np.ndarray, texts: Sequence[tuple[Latents, int]], lengths: Sequence[int]) -> int:
-    """Fill uint8 (n, bytes of a token) with texts one after another; gives how many the disk was waited for."""
-    waited = end = 0
-    for (source, number), length in zip(texts, lengths, strict=True):
-        end += length
-        waited += source.texts.read_into(tokens[end - length : end], number)
-    return waited
+def _width(found: Sequence[Stretch], rows: Sequence[int]) -> int:
+    """Bytes of each of some latents; raises WrongUse if they are of several buckets, which no batch holds."""
+    widths = {size for size, *_ in found}
+    if len(widths) > 1:
+        raise WrongUse(f"rows {list(rows)}: of several buckets, and a batch is of one; ask for them apart")
+    return widths.pop()
 
 
 def _zeros(shape: Sequence[int]) -> Tensor:

@@ -13,7 +13,6 @@ import signal
 from collections.abc import Generator
 
 import torch
-from torch import Tensor
 from torch.utils import data
 
 from frostline import workspace
@@ -60,11 +59,12 @@ def read_bytes(
         num_workers=readers,
         prefetch_factor=WAITING if readers else None,
         multiprocessing_context="fork" if readers else None,
+        collate_fn=_as_read,
         worker_init_fn=_settle,
         generator=torch.Generator(),  # the loader draws a seed, which nothing uses: not from the global state
     )
-    for step, (outline, size) in zip(range(first, end), loader, strict=True):
-        yield Stored(outline=outline, data=steps.room(step)[:size])
+    for step, (outline, size, waited) in zip(range(first, end), loader, strict=True):
+        yield Stored(outline, steps.room(step)[:size], waited)
 
 
 def readers(batches: Batches, *, threads: int, share: Share = WHOLE) -> int:
@@ -74,28 +74,28 @@ def readers(batches: Batches, *, threads: int, share: Share = WHOLE) -> int:
     return max(0, min(len(os.sched_getaffinity(0)) // share.world - threads, MOST))
 
 
-class _Steps(data.Dataset[tuple[Outline, int]]):
+class _Steps(data.Dataset[tuple[Outline, int, int]]):
     """Batches by their steps, as one reader sees them: one step in as many as there are readers."""
 
-    def __init__(self, batches: Batches, share: Share, first: int, end: int, rooms: list[Tensor]) -> None:
+    def __init__(self, batches: Batches, share: Share, first: int, end: int, rooms: list[memoryview]) -> None:
         self._batches, self._share, self._first, self._end, self._rooms = batches, share, first, end, rooms
         self._told = -1  # the last step that the disk was told of
         self._telling = 0  # steps before this one tell it of those that follow
 
-    def room(self, step: int) -> Tensor:
+    def room(self, step: int) -> memoryview:
         """Where the bytes of a step lie."""
         return self._rooms[(step - self._first) % len(self._rooms)]
 
-    def __getitem__(self, step: int) -> tuple[Outline, int]:
-        """Read a step's batch to its room; gives what was read, and how many bytes."""
+    def __getitem__(self, step: int) -> tuple[Outline, int, int]:
+        """Read a step's batch to its room; gives what Stored holds, with the number of bytes in their stead."""
         worker = data.get_worker_info()
         turn = worker.num_workers if worker else 1
         if step < self._telling:
             self._tell(step, turn)
         stored = self._batches.read(step, self._share, self.room(step))
-        if stored.outline.waited > len(stored.outline.rows):
+        if stored.waited > len(stored.outline.rows):
             self._telling = step + TELLING * turn
-        return stored.outline, len(stored.data)
+        return stored.outline, len(stored.data), stored.waited
 
     def _tell(self, step: int, turn: int) -> None:
         for later in range(max(step, self._told) + turn, min(step + AHEAD * turn + 1, self._end), turn):
@@ -103,9 +103,14 @@ class _Steps(data.Dataset[tuple[Outline, int]]):
             self._told = later
 
 
-def _room(size: int) -> Tensor:
-    """Memory that processes share, uint8 (size,), which takes room when it is first written to."""
-    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+def _room(size: int) -> memoryview:
+    """Memory that processes share, which takes room when it is first written to."""
+    return memoryview(mmap.mmap(-1, size))
+
+
+def _as_read(read: tuple[Outline, int, int]) -> tuple[Outline, int, int]:
+    """What came from a reader, where the loader would make lists of tuples."""
+    return read
 
 
 def _settle(_: int) -> None:

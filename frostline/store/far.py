@@ -4,7 +4,6 @@ A part is never read as a whole. Opened, its footer and the columns that are ask
 their pages; a row comes when it is wanted, and is compared with its digest each time.
 """
 
-import bisect
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from frostline import storage
 from frostline.errors import Refused
 from frostline.storage import Blob, Blocks, extents
 from frostline.store import layout
+from frostline.store.pieces import NOWHERE, Pieces
 
 if TYPE_CHECKING:
     from frostline.store.payloads import Tensors
@@ -98,18 +98,15 @@ class Remote:
 
     is_far = True
 
-    def __init__(
-        self, path: Far, tensors: "Tensors", first: np.ndarray, offsets: np.ndarray, blocks: Blocks | None
-    ) -> None:
-        """``first`` is the first row of each row group, and the row count at the end; ``offsets`` their first bytes."""
-        self.path, self.tensors, self.rows = str(path), tensors, int(first[-1])
-        self._width, self._first, self._offsets = tensors.width, first.tolist(), offsets.tolist()
-        self._reader = path.rows(blocks)
+    def __init__(self, path: Far, tensors: "Tensors", pieces: Pieces, blocks: Blocks | None) -> None:
+        self.path, self.tensors, self.rows, self.pieces = str(path), tensors, pieces.first[-1], pieces
+        self.file = NOWHERE
+        self.entry, self._reader = path.entry, path.rows(blocks)
 
     def read_into(self, data: np.ndarray, start: int) -> bool:
         """See payloads.Payload."""
         view, at, wanted = data.data.cast("B"), 0, []
-        for place, length in self._ranges(start, len(data)):
+        for place, length in self.pieces.ranges(start, len(data)):
             wanted.append((place, view[at : at + length]))
             at += length
         with _named():
@@ -117,19 +114,8 @@ class Remote:
 
     def expect(self, start: int, count: int) -> None:
         """See payloads.Payload."""
-        self._reader.expect(self._ranges(start, count))
+        self._reader.expect(list(self.pieces.ranges(start, count)))
 
     def forget(self, start: int, count: int) -> None:
         """See payloads.Payload."""
-        self._reader.forget(self._ranges(start, count))
-
-    def _ranges(self, start: int, count: int) -> list[tuple[int, int]]:
-        """Where rows lie: place and length of each stretch."""
-        found, end = [], start + count
-        while start < end:
-            group = bisect.bisect_right(self._first, start) - 1
-            here = min(end, self._first[group + 1]) - start
-            place = self._offsets[group] + (start - self._first[group]) * self._width
-            found.append((place, here * self._width))
-            start += here
-        return found
+        self._reader.forget(list(self.pieces.ranges(start, count)))

@@ -32,9 +32,9 @@ def of_texts(texts: Iterable[str]) -> np.ndarray:
     return np.frombuffer(b"".join(map(_one, texts)), np.uint64).reshape(-1, 2)
 
 
-def of_bytes(data: memoryview) -> np.ndarray:
-    """The digest of bytes as uint64 (2,)."""
-    return np.frombuffer(bytes.fromhex(digests.of_bytes(data)), np.uint64)
+def is_of(digest: np.ndarray, data: memoryview) -> bool:
+    """Is it the digest (2,) of bytes?"""
+    return digest.tobytes() == bytes.fromhex(digests.of_bytes(data))
 
 
 class Index:

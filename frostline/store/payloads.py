@@ -7,7 +7,6 @@ again by another tool) is read through pyarrow, correctly and slowly.
 """
 
 import bisect
-import errno
 import functools
 import json
 import os
@@ -31,6 +30,7 @@ from frostline.storage import Blocks
 from frostline.store import far, keys
 from frostline.store.far import Far, Remote, Where
 from frostline.store.layout import DTYPES, LATENT, REMEDY
+from frostline.store.pieces import NOWHERE, Pieces
 from frostline.store.writing import TENSOR
 
 PAGE_HEADER = 256  # bytes at most; it has 20 to 100
@@ -69,6 +69,8 @@ class Payload(Protocol):
     path: str
     tensors: Tensors
     rows: int
+    file: int  # open, or NOWHERE
+    pieces: Pieces  # where the rows lie there
     is_far: bool  # its rows come from a store: all of them are compared with their digests
 
     def read_into(self, data: np.ndarray, start: int) -> bool:
@@ -99,60 +101,34 @@ class Direct:
 
     is_far = False
 
-    def __init__(self, path: Path, tensors: Tensors, first: np.ndarray, offsets: np.ndarray) -> None:
-        """``first`` is the first row of each row group, and the row count at the end; ``offsets`` their first bytes."""
-        self.path, self.tensors, self.rows = str(path), tensors, int(first[-1])
-        self._width, self._first, self._offsets = tensors.width, first.tolist(), offsets.tolist()
-        self._file = os.open(path, os.O_RDONLY)
-        self._flags = os.RWF_NOWAIT  # first what the page cache holds
-        weakref.finalize(self, os.close, self._file)
+    def __init__(self, path: Path, tensors: Tensors, pieces: Pieces) -> None:
+        self.path, self.tensors, self.rows, self.pieces = str(path), tensors, pieces.first[-1], pieces
+        self.file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.file)
 
     def read_into(self, data: np.ndarray, start: int) -> bool:
-        """See Payload."""
-        view, width, done, waited = data.data.cast("B"), self._width, 0, False
-        while done < len(data):
-            place, here = self._place(start + done, len(data) - done)
-            waited |= self._fill(view[done * width : (done + here) * width], place)
-            done += here
-        return waited
+        """See Payload; who wants to know whether the disk is waited for reads what is in memory before."""
+        view, end = data.data.cast("B"), 0
+        for place, length in self.pieces.ranges(start, len(data)):
+            self._fill(view[end : end + length], place)
+            end += length
+        return True
 
-    def _fill(self, wanted: memoryview, place: int) -> bool:
-        """Read bytes from a place on; gives True if they were not all in the page cache, or that cannot be told."""
-        got = self._cached(wanted, place)
-        if got == len(wanted) and self._flags:
-            return False
+    def _fill(self, wanted: memoryview, place: int) -> None:
+        got = 0
         while got < len(wanted):
-            here = os.preadv(self._file, [wanted[got:]], place + got)
+            here = os.preadv(self.file, [wanted[got:]], place + got)
             if not here:
                 raise Refused(f"{self.path}: ends {len(wanted) - got} bytes too early; {REMEDY}")
             got += here
-        return True
-
-    def _cached(self, wanted: memoryview, place: int) -> int:
-        """Read what the page cache holds, or whatever there is on a file system that cannot tell."""
-        try:
-            return os.preadv(self._file, [wanted], place, self._flags)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            if error.errno != errno.EOPNOTSUPP:
-                raise
-            self._flags = 0
-            return 0
 
     def expect(self, start: int, count: int) -> None:
         """See Payload."""
-        place, here = self._place(start, count)
-        os.posix_fadvise(self._file, place, here * self._width, os.POSIX_FADV_WILLNEED)
+        for place, length in self.pieces.ranges(start, count):
+            os.posix_fadvise(self.file, place, length, os.POSIX_FADV_WILLNEED)
 
     def forget(self, start: int, count: int) -> None:
         """There are no copies."""
-
-    def _place(self, row: int, count: int) -> tuple[int, int]:
-        """The byte at which a row lies, and how many of ``count`` rows from there on lie in one piece."""
-        group = bisect.bisect_right(self._first, row) - 1
-        place = self._offsets[group] + (row - self._first[group]) * self._width
-        return place, min(count, self._first[group + 1] - row)
 
 
 class Slow:
@@ -160,6 +136,7 @@ class Slow:
 
     def __init__(self, where: Where, column: str, tensors: Tensors, first: np.ndarray) -> None:
         self.path, self.tensors, self.rows, self.is_far = str(where), tensors, int(first[-1]), isinstance(where, Far)
+        self.file, self.pieces = NOWHERE, Pieces([0, self.rows], [0], tensors.width)
         self._where, self._column, self._first = where, column, first.tolist()
 
     def read_into(self, data: np.ndarray, start: int) -> bool:
@@ -203,11 +180,12 @@ def open_payload(
         raise Refused(
             f"{path}: has {first[-1]} rows, and {runs.path} has digests of {runs.first[-1]}; {far.remedy(path)}"
         )
-    offsets = _offsets(file, column, tensors.width)
-    if offsets is not None and isinstance(path, Far):
-        return Remote(path, tensors, first, offsets, blocks)
-    if offsets is not None and isinstance(path, Path):
-        direct = Direct(path, tensors, first, offsets)
+    places = _places(file, column, tensors.width)
+    pieces = None if places is None else Pieces(first.tolist(), places, tensors.width)
+    if pieces and isinstance(path, Far):
+        return Remote(path, tensors, pieces, blocks)
+    if pieces and isinstance(path, Path):
+        direct = Direct(path, tensors, pieces)
         if runs is None or _wrong(direct, runs, first) is None:
             return direct
     slow = Slow(path, column, tensors, first)
@@ -226,11 +204,11 @@ def require(payload: Payload, start: int, data: np.ndarray, digest: np.ndarray) 
 
     They are read once more if they are not: what is damaged may be a copy on the way.
     """
-    if np.array_equal(keys.of_bytes(data.data), digest):
+    if keys.is_of(digest, data.data):
         return
     payload.forget(start, len(data))
     payload.read_into(data, start)
-    if not np.array_equal(keys.of_bytes(data.data), digest):
+    if not keys.is_of(digest, data.data):
         raise Refused(_differs(payload, start))
 
 
@@ -244,7 +222,7 @@ def _wrong(payload: Payload, runs: Runs, first: np.ndarray) -> int | None:
     begins = first[:-1][first[:-1] < first[-1]]  # a group may be empty
     for run in np.unique(np.searchsorted(runs.first, begins, side="right") - 1).tolist():
         start, end = map(int, runs.first[run : run + 2])
-        if not np.array_equal(keys.of_bytes(read(payload, start, end - start).data), runs.digests[run]):
+        if not keys.is_of(runs.digests[run], read(payload, start, end - start).data):
             return start
     return None
 
@@ -315,7 +293,7 @@ def _tensors(path: Where, file: pq.ParquetFile) -> Tensors:
     return Tensors(shape=tuple(values["shape"]), dtype=DTYPES[values["dtype"]])
 
 
-def _offsets(file: pq.ParquetFile, column: str, width: int) -> np.ndarray | None:
+def _places(file: pq.ParquetFile, column: str, width: int) -> list[int] | None:
     """First byte of the rows of each row group, or None unless each is plain, uncompressed and no longer than a page.
 
     Several small pages pass for one here.
@@ -333,4 +311,4 @@ def _offsets(file: pq.ParquetFile, column: str, width: int) -> np.ndarray | None
         if not plain or chunk.has_dictionary_page or not 0 < overhead < PAGE_HEADER:
             return None
         found.append(chunk.data_page_offset + overhead)
-    return np.array(found, np.int64)
+    return found

@@ -1,6 +1,6 @@
 """One source's cache, opened: what is known of its rows in columns, their tensors read from where they lie."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from frostline.manifest import SPLITS
 from frostline.storage import Blocks
 from frostline.store import keys, locations, payloads
 from frostline.store.layout import ITEMS, LATENT, MANIFEST, PROMPTS, TEXT, Prompt, compute, schema
-from frostline.store.parts import Parts
+from frostline.store.parts import Parts, Reader, Stretch
 from frostline.store.payloads import Payload
 from frostline.store.texts import Texts
 
@@ -45,6 +45,7 @@ class Latents:
         self._place = locations.of(folder, self.manifest["parts"], blocks)
         self.texts = Texts(self._place, self._names(TEXT), self.space)
         self._items = self._names(ITEMS)
+        self._reader = Reader()
         self._read_items()
         self._read_prompts()
         previews = self.manifest["prompts"]
@@ -65,13 +66,13 @@ class Latents:
     def _read_items(self) -> None:
         """Open the latents, and keep of every row its split, texts, weights and digest."""
         found = self._place.each(self._opened, self._items)
-        self._parts = Parts([one.payload for one in found])
+        digests = [np.zeros((0, 2), np.uint64), *(one.digests for one in found)]
+        self._parts = Parts([one.payload for one in found], np.concatenate(digests))
         splits = (one.splits for one in found)
         self.splits = np.concatenate([np.zeros(0, np.int8), *splits])  # places in manifest.SPLITS
         self._captions = np.cumsum(np.concatenate([[0], *(one.counts for one in found)]), dtype=np.int64)
         self._text_numbers = np.concatenate([np.zeros(0, np.int32), *(one.texts for one in found)])
         self._weights = np.concatenate([np.zeros(0), *(one.weights for one in found)])
-        self._digests = np.concatenate([np.zeros((0, 2), np.uint64), *(one.digests for one in found)])
 
     def _opened(self, name: str) -> "_Items":
         """Open a part of items."""
@@ -107,7 +108,7 @@ class Latents:
 
     def bucket(self, row: int) -> str:
         """Name of the bucket of a row."""
-        return self._items[self._parts.place(row)[0]].split("/")[1]
+        return self._items[self._parts.part(row)].split("/")[1]
 
     def rows(self, bucket: str, split: str) -> np.ndarray:
         """Numbers of the rows of a bucket and split."""
@@ -138,31 +139,20 @@ class Latents:
 
     def tensors(self, row: int) -> payloads.Tensors:
         """What the latent of a row is."""
-        return self._parts.payloads[self._parts.place(row)[0]].tensors
+        return self._parts.tensors(row)
 
-    def read_into(self, data: np.ndarray, row: int) -> bool:
-        """Fill uint8 (1, width) with a raw latent; gives True if the disk had to be waited for.
+    def stretch(self, row: int) -> Stretch:
+        """Where the latent of a row lies."""
+        return self._parts.stretch(row, 1, row)
 
-        Raises Refused if it is one of those compared with their digests and differs.
-        """
-        return self._parts.read_into(data, row, self._digests[row])
-
-    def expect(self, row: int) -> None:
-        """Say that the latent of a row will be read soon."""
-        self._parts.expect(row)
-
-    def raw(self, rows: Iterable[int]) -> Tensor:
+    def raw(self, rows: Sequence[int] | np.ndarray) -> Tensor:
         """Raw latents float32 (n, C, T', H', W') of rows of one bucket."""
-        wanted = list(rows)
-        tensors = self.tensors(wanted[0])
-        data = np.empty((len(wanted), tensors.width), np.uint8)
-        for number, row in enumerate(wanted):
-            self.read_into(data[number : number + 1], row)
-        return tensors.view(data).float()
+        data = self._reader.read([self.stretch(int(row)) for row in rows])
+        return self.tensors(int(rows[0])).view(data.reshape(len(rows), -1)).float()
 
     def text_number(self, row: int, caption: int = 0) -> int:
         """Which of the source's texts one of a row's captions is."""
-        return int(self._text_numbers[self._captions[row] + caption])
+        return self._text_numbers.item(self._captions.item(row) + caption)
 
     def prompt_number(self, number: int) -> int:
         """Which of the source's texts a prompt without media is."""

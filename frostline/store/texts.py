@@ -11,7 +11,7 @@ from frostline.store import keys, payloads
 from frostline.store.far import Where
 from frostline.store.layout import CAPTIONS, DTYPES, EMBEDDING, REMEDY, TEXT
 from frostline.store.locations import Place
-from frostline.store.parts import Parts
+from frostline.store.parts import Parts, Reader, Stretch
 from frostline.store.payloads import Payload, Runs, Tensors
 
 
@@ -24,10 +24,10 @@ class Texts:
         Raises Refused if a text part is not that of its captions, or its tokens are not the contract's.
         """
         opened = place.each(lambda name: _open(place, name, space), names)
-        self.parts = Parts([one.payload for one in opened])
+        digests = np.concatenate([one.digests for one in opened])
+        self._parts, self._reader = Parts([one.payload for one in opened], digests), Reader()
         self.lengths = np.concatenate([one.lengths for one in opened])
         self.starts = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
-        self._digests = np.concatenate([one.digests for one in opened])
         self._index = keys.Index(np.concatenate([one.ids for one in opened]))
 
     def numbers(self, ids: np.ndarray, path: Where) -> np.ndarray:
@@ -41,19 +41,13 @@ class Texts:
         """Give up what only opening needs."""
         del self._index
 
-    def read_into(self, padded: np.ndarray, number: int) -> bool:
-        """Fill the first rows of uint8 (L, width) with the tokens of a caption; True if the disk was waited for.
+    def stretch(self, number: int) -> Stretch:
+        """Where the tokens of a caption lie."""
+        return self._parts.stretch(self.starts.item(number), self.lengths.item(number), number)
 
-        Raises Refused if it has more tokens, or is one of those compared with its digest and differs.
-        """
-        start, count = int(self.starts[number]), int(self.lengths[number])
-        if count > len(padded):
-            raise Refused(f"a text of {count} tokens does not fit the contract's {len(padded)}; {REMEDY}")
-        return self.parts.read_into(padded[:count], start, self._digests[number])
-
-    def expect(self, number: int) -> None:
-        """Say that a caption will be read soon."""
-        self.parts.expect(int(self.starts[number]), int(self.lengths[number]))
+    def read(self, number: int) -> np.ndarray:
+        """The tokens of a caption, uint8 (n, width); raises Refused as Reader does."""
+        return self._reader.read([self.stretch(number)]).reshape(self.lengths.item(number), -1)
 
 
 class _Opened(NamedTuple):

@@ -151,9 +151,7 @@ def _preview(path: Path) -> Tensor:
 
 def _text(latents: Latents, number: int) -> list[float]:
     """The tokens of a text, unpadded."""
-    data = np.zeros((int(latents.texts.lengths[number]), latents.space.text_dim * 4), np.uint8)
-    latents.texts.read_into(data, number)
-    return _sketch(torch.from_numpy(data.view(np.float32)))
+    return _sketch(torch.from_numpy(latents.texts.read(number).view(np.float32)))
 
 
 def _sketch(tensor: Tensor) -> list[float]:

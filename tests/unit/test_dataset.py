@@ -69,13 +69,13 @@ def test_bytes_are_read_into_the_room_that_is_given_and_finished_apart_from_it(r
     tiny.cache(root / "a", latent_space=tiny.space(stored_dtype="bfloat16"))
     rows = indexed(root, "a")
     numbers = rows.rows(tiny.IMAGES, "train")[:3].tolist()
-    room = torch.zeros(rows.most(numbers), dtype=torch.uint8)
-    stored = rows.read(numbers, [False, True, False], room=room)
-    assert stored.data.data_ptr() == room.data_ptr()
+    room = bytearray(rows.most(numbers))
+    stored = rows.read(numbers, [False, True, False], room=memoryview(room))
+    assert stored.data.obj is room
     assert stored.outline.lengths == (2, 1, 4)  # the second lost its caption
     assert len(stored.data) == 3 * 4 * 2 * 2 * 2 + 7 * 8 * 4
     finished, expected = rows.finish(stored), rows.batch(numbers, [False, True, False])
-    room.zero_()
+    room[:] = bytes(len(room))
     for mine, theirs in ((finished.clean, expected.clean), (finished.text, expected.text)):
         assert mine.dtype == torch.float32
         assert torch.equal(mine, theirs)
@@ -93,6 +93,15 @@ def test_texts_stored_in_bfloat16_take_half_the_bytes_and_are_read_as_what_they_
     assert batch.text.dtype == torch.float32
     assert torch.equal(batch.text, latents.pad([texts[1], texts[0]], 6))
     assert torch.equal(rows.prompts()["two"], latents.pad([texts[2]], 6))
+
+
+def test_rows_of_several_buckets_are_no_batch(root):
+    tiny.cache(root / "a")
+    rows = indexed(root, "a")
+    mixed = [int(rows.rows(bucket, "train")[0]) for bucket in (tiny.IMAGES, tiny.CLIPS)]
+    for ask in (rows.read, rows.raw):
+        with pytest.raises(WrongUse, match="several buckets"):
+            ask(mixed)
 
 
 def test_prompts_without_media_stand_beside_rows(root):

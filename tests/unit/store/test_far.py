@@ -115,7 +115,7 @@ def test_a_batch_comes_at_once(root: Path, relay: Relay):
     stored = there.read(rows)
     assert relay.most_waiting > len(rows)  # latents, and the three texts they share
     assert len(relay.requests) == len(rows) + 3
-    assert stored.outline.waited == 2 * len(rows)
+    assert stored.waited == 2 * len(rows)
 
 
 def test_caches_larger_than_the_bound_are_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch):
@@ -175,7 +175,7 @@ def test_a_flipped_bit_of_a_row_is_found_whenever_it_is_read(root: Path, bucket:
     data = bytearray(body(bucket, name))
     there = opened(root, gigabytes)
     row = there.rows(tiny.CLIPS, "train").tolist()[2]
-    place = data.find(there.read([row]).data[-there.sources[0].tensors(row).width :].numpy().tobytes())
+    place = data.find(there.read([row]).data[-there.sources[0].tensors(row).width :].tobytes())
     assert place > 0
     data[place] ^= 1
     put(name, bytes(data))

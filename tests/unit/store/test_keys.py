@@ -12,7 +12,8 @@ def test_a_digest_is_its_own_key():
     found = keys.of(pa.array(DIGESTS))
     assert found.shape == (200, 2)
     assert found.tobytes().hex() == "".join(DIGESTS)
-    assert np.array_equal(keys.of_bytes(memoryview(b"\x07")), found[7])
+    assert keys.is_of(found[7], memoryview(b"\x07"))
+    assert not keys.is_of(found[7], memoryview(b"\x08"))
 
 
 @pytest.mark.parametrize("cut", [slice(0, 0), slice(3, 50), slice(199, 200)])

@@ -27,9 +27,7 @@ def folder(tmp_path):
 
 def text(latents, number):
     """The tokens of a text, unpadded."""
-    data = np.zeros((int(latents.texts.lengths[number]), tiny.space().text_dim * 4), np.uint8)
-    latents.texts.read_into(data, number)
-    return torch.from_numpy(data.view(np.float32))
+    return torch.from_numpy(latents.texts.read(number).view(np.float32))
 
 
 def refused(folder, *words):
@@ -267,18 +265,19 @@ def kernel(monkeypatch):
 
 @pytest.mark.parametrize("error", [None, errno.EAGAIN, errno.EOPNOTSUPP])
 def test_rows_are_whole_however_the_kernel_answers(folder, kernel, error):
-    latents, data = Latents(folder), np.empty((1, 4 * 4 * 2 * 2), np.uint8)
+    latents, reader = Latents(folder), parts.Reader()
     kernel["error"] = error
-    for row, expected in enumerate(tiny.raw(0, tiny.IMAGES, 13, tiny.space())):
-        assert latents.read_into(data, row)
-        assert data.tobytes() == expected.numpy().tobytes()
+    expected = tiny.raw(0, tiny.IMAGES, 13, tiny.space())
+    data = bytearray(expected.nbytes)
+    assert reader.fill(memoryview(data), [latents.stretch(row) for row in range(13)]) == 13
+    assert data == expected.numpy().tobytes()
 
 
 def test_what_is_in_memory_is_not_waited_for(folder):
-    latents = Latents(folder)
-    data = np.empty((1, 4 * 4 * 2 * 2), np.uint8)
-    latents.read_into(data, 0)
-    assert not latents.read_into(data, 0)
+    latents, reader = Latents(folder), parts.Reader()
+    data = memoryview(bytearray(4 * 4 * 2 * 2))
+    reader.fill(data, [latents.stretch(0)])
+    assert reader.fill(data, [latents.stretch(0)]) == 0
 
 
 def test_a_row_that_is_not_what_its_digest_says_is_refused_when_opened(folder):
