@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -41,40 +42,49 @@ WEIGHTS = "models/teacher/transformer/diffusion_pytorch_model.safetensors"
 
 
 def measure(frame: Frame) -> None:
-    """Kill and compare."""
+    """Kill and compare; the trainings run beside one another."""
     kills, each = (1, 1) if frame.quick else (KILLS, PER_TRAINING)
-    dice, hit, same = random.Random(0), Counter[str](), 0  # noqa: S311 - moments
-    with scratch.folder(frame) as folder:
-        toy, environment = _project(frame, folder / "toy")
-        command = [sys.executable, "-m", *(STAGE.split() if frame.quick else ("dvc", "repro", "--no-run-cache"))]
-        expected = _finished(toy, environment, command)
-        for training in range(kills // each):
-            phases = [PHASES[(training * each + number) % len(PHASES)] for number in range(each)]
-            _forget(toy)
-            for phase in phases:
-                hit[_kill(toy, environment, command, phase, dice)] += 1
-            same += each if _finished(toy, environment, command) == expected else 0
-    where = ", ".join(f"{count} in {phase}" for phase, count in sorted(hit.items()))
+    with scratch.folder(frame) as folder, ThreadPoolExecutor(kills // each + 1) as lanes:
+        alone = lanes.submit(_finished, _project(frame, folder / "alone"))
+        found = list(lanes.map(lambda number: _killed(frame, folder / f"{number}", number, each), range(kills // each)))
+        expected = alone.result()
+    where = sum((hit for hit, _ in found), Counter[str]())
     frame.record(
         "killed_to_the_same_bits",
-        same,
+        sum(hit.total() - hit[DONE] for hit, made in found if made == expected),
         kills,
         "==",
         unit="kills",
         n=kills,
-        spread=where,
+        spread=", ".join(f"{count} in {phase}" for phase, count in sorted(where.items())),
         note=f"trainings of the teacher's shape under dvc repro, {each} kills each, weights compared by digest",
     )
 
 
-def _project(frame: Frame, folder: Path) -> tuple[Path, dict[str, str]]:
+def _killed(frame: Frame, folder: Path, number: int, kills: int) -> tuple[Counter[str], str]:
+    """A training that is killed so many times: where it was then, and the digest of its weights at the end."""
+    toy = _project(frame, folder)
+    dice = random.Random(number)  # noqa: S311 - moments
+    hit = Counter(_kill(toy, PHASES[(number * kills + turn) % len(PHASES)], dice) for turn in range(kills))
+    return hit, _finished(toy)
+
+
+class Toy(NamedTuple):
     """A DVC project of one stage."""
+
+    folder: Path
+    command: list[str]  # that makes what is not made
+    environment: dict[str, str]
+
+
+def _project(frame: Frame, folder: Path) -> Toy:
+    """A new one; the quick form goes through the stage without DVC."""
     folder.mkdir()
     index, latents = small_training.data(folder / "data", small_training.ROWS, 200)
     shutil.copy(index, folder / "latents.json")
     (folder / "latents").symlink_to(latents)
     files.write_json(folder / "preflight.json", {"dataset": files.read_json(index)["digest"], "passed": True})
-    steps = 6 if frame.quick else 24
+    steps = 6 if frame.quick else 60
     changed: dict[str, Any] = {"model": small_training.TINY} if frame.quick else {}
     often = {"validate_every": {"steps": 3}, "checkpoint_every": 2}
     values = yaml.safe_load(Path("params.yaml").read_text())
@@ -84,37 +94,36 @@ def _project(frame: Frame, folder: Path) -> tuple[Path, dict[str, str]]:
     params.load(folder / "params.yaml")
     (folder / "dvc.yaml").write_text(GRAPH.format(python=sys.executable, stage=STAGE))
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(Path.cwd())}
-    if not frame.quick:  # which goes through the stage alone
-        command = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
-        subprocess.run(command, cwd=folder, env=environment, check=True)
-    return folder, environment
+    if not frame.quick:
+        subprocess.run(
+            [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, env=environment, check=True
+        )
+    command = [sys.executable, "-m", *(STAGE.split() if frame.quick else ("dvc", "repro"))]
+    return Toy(folder, command, environment)
 
 
-def _finished(toy: Path, environment: dict[str, str], command: list[str]) -> str:
+def _finished(toy: Toy) -> str:
     """Run to the end; the digest of the weights."""
-    (toy / TOLD).write_bytes(b"\0" * 8)
-    project.run(command, toy, environment)
-    return digests.of_file(toy / WEIGHTS)
+    (toy.folder / TOLD).write_bytes(b"\0" * 8)
+    project.run(toy.command, toy.folder, toy.environment)
+    return digests.of_file(toy.folder / WEIGHTS)
 
 
-def _forget(toy: Path) -> None:
-    """Nothing was trained yet."""
-    for name in ("models", ".work"):
-        shutil.rmtree(toy / name, ignore_errors=True)
-    (toy / "dvc.lock").unlink(missing_ok=True)
-    shutil.rmtree(toy / ".dvc" / "cache", ignore_errors=True)
-
-
-def _kill(toy: Path, environment: dict[str, str], command: list[str], wanted: str, dice: random.Random) -> str:
+def _kill(toy: Toy, wanted: str, dice: random.Random) -> str:
     """Start, and kill in a phase of the wanted kind; gives the phase it was in when it was killed."""
-    told = toy / TOLD
+    told = toy.folder / TOLD
     told.write_bytes(b"\0" * 8)
-    with (toy / "killed.log").open("w") as log:
+    with (toy.folder / "killed.log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=toy, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            toy.command,
+            cwd=toy.folder,
+            env=toy.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         with told.open("r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
-            turns = dice.randint(1, 3)  # phases of this kind that are let pass
+            turns = dice.randint(1, 2)  # phases of this kind that are let pass
             while turns and process.poll() is None:
                 began = shared[1]
                 if PHASES[shared[0] - 1] == wanted and shared[0]:
