@@ -13,6 +13,7 @@ from frostline.store import payloads
 from frostline.store.layout import compute
 
 DIGITS = 32  # of a digest
+_NONE = np.zeros(1, np.int32)
 
 
 def digests(texts: Any) -> pa.Array:
@@ -43,27 +44,37 @@ def draws(texts: Any) -> np.ndarray:
 
 def joined(*columns: Any) -> pa.Array:
     """Columns of texts or numbers, or single texts, as texts with a space between."""
-    texts = [column if isinstance(column, str) else column.cast(pa.string()) for column in columns]
-    return _array(compute.binary_join_element_wise(*texts, " "))
+    texts = [text(column) if isinstance(column, str) else column.cast(pa.string()) for column in columns]
+    return _array(compute.binary_join_element_wise(*texts, text(" ")))
+
+
+def text(value: str) -> pa.Scalar:
+    """A text for all rows; pyarrow's own way from a str to one loads pandas."""
+    return pa.scalar(value, pa.string())
 
 
 def _pieces(texts: Any) -> Iterator[memoryview]:
     """The bytes of each text."""
-    column = _array(texts)
+    places, data = _texts(_array(texts))
+    return (data[start:end] for start, end in itertools.pairwise(places.tolist()))
+
+
+def _texts(column: Any) -> tuple[np.ndarray, memoryview]:
+    """Where each text begins, int32, and their end; the bytes of them all."""
     _, offsets, data = column.buffers()
-    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].tolist()
-    view = memoryview(data or b"")
-    return (view[start:end] for start, end in itertools.pairwise(places))
+    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1] if len(column) else _NONE
+    return places, memoryview(data or b"")
 
 
-def _values(column: Any) -> Iterator[bytes]:
+def _values(column: Any) -> Iterator[bytes | memoryview]:
     """The values of a column: of lists and texts their lengths, and all that is in them."""
     if pa.types.is_list(column.type):
         yield payloads.numbers(compute.list_value_length(column)).tobytes()
         yield from _values(column.flatten())
     elif pa.types.is_string(column.type):
-        yield payloads.numbers(compute.binary_length(column)).tobytes()
-        yield b"".join(_pieces(column))
+        places, data = _texts(column)
+        yield np.diff(places).tobytes()
+        yield data[places[0] : places[-1]]
     else:
         yield payloads.numbers(column).tobytes()
 

@@ -6,14 +6,14 @@ in memory is half an id of each.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from frostline.caching import sorting, wanted
+from frostline.caching import columns, sorting, wanted
 from frostline.caching.sorting import Key, Sorter
 from frostline.contract import LatentSpace
 from frostline.manifest import Columns, Row, Rows, bucket_name
@@ -23,6 +23,7 @@ from frostline.store.layout import compute
 
 ORDER = ("frames", "height", "width", "item", "id")
 TEXT_ORDER = ("whose", "item", "text_id")
+FIRST_ORDER = ("text_id", "whose", "item", "caption")  # the first of these tells a text's place, and how it is written
 NULL, PREVIEW, OF_ITEM = 0, 1, 2  # whose a text is; the order they come in
 SAMPLED = 1 << 16  # rows that are looked at, at most, to tell where stretches of the order end
 CHARACTERS = 4  # of a caption in a token, about: texts are cut before their tokens are known
@@ -65,11 +66,10 @@ def gathered(rows: Rows, space: LatentSpace, params: CacheParams, device: str, f
             previews={one: wanted.text_id(one, space, params, device) for one in params.preview_prompts},
             repeated=np.zeros(0, np.uint64),
         )
-        with Sorter(folder, ["text_id"], sorting.even_bounds(len(rows))) as found:
+        with Sorter(folder, FIRST_ORDER, sorting.even_bounds(len(rows)), once=True) as found:
             found.add(_others(what.previews, space, params, device))
             _deal(rows, space, params, device, what, found)
-            for table in found.tables():
-                distinct = _distinct(table)
+            for distinct in found.tables():
                 what.caption_bytes += int(caption_sizes(distinct, space).sum())
                 texts.add(distinct)
         yield what
@@ -112,8 +112,8 @@ def _sample(rows: Rows) -> tuple[list[Key], list[Key]]:
     for part in rows.parts([*ORDER, "medium"]):
         places = np.arange(-seen % every, len(part), every)
         seen += len(part)
-        columns = [part.table[name].take(places).to_pylist() for name in (*ORDER, "medium")]
-        for *key, medium in zip(*columns, strict=True):
+        values = [part.table[name].take(places).to_pylist() for name in (*ORDER, "medium")]
+        for *key, medium in zip(*values, strict=True):
             found[medium == "prompt"].append(tuple(key))
     return found
 
@@ -144,22 +144,24 @@ def _with_texts(table: pa.Table, space: LatentSpace, params: CacheParams, device
     """Rows, and a column with the text id of each caption."""
     captions = _flat(table, "captions").dictionary_encode()
     ids = wanted.of_captions(captions.dictionary, space, params, device)
-    lists = pa.ListArray.from_arrays(_offsets(table, "captions"), ids.take(captions.indices))
+    lists = pa.ListArray.from_arrays(pa.array(_offsets(table, "captions")), ids.take(captions.indices))
     return table.append_column("text_ids", lists)
 
 
 def _apart(table: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Rows with something to see, and prompts."""
-    is_prompt = compute.equal(table["medium"], "prompt")
+    is_prompt = compute.equal(table["medium"], columns.text("prompt"))
     if not compute.any(is_prompt).as_py():
         return table, table.slice(0, 0)
-    return table.filter(compute.invert(is_prompt)), table.filter(is_prompt)
+    places = (compute.indices_nonzero(one) for one in (compute.invert(is_prompt), is_prompt))
+    shown, prompts = map(table.take, places)  # Table.filter would load pandas
+    return shown, prompts
 
 
 def _texts_of(table: pa.Table) -> pa.Table:
-    """The texts of rows, each once."""
+    """The texts of rows."""
     counts = np.diff(_offsets(table, "captions"))
-    every = pa.table(
+    return pa.Table.from_pydict(
         {
             "text_id": _flat(table, "text_ids"),
             "caption": _flat(table, "captions"),
@@ -167,46 +169,45 @@ def _texts_of(table: pa.Table) -> pa.Table:
             "item": table["item"].combine_chunks().take(pa.array(np.repeat(np.arange(len(table)), counts))),
         }
     )
-    return _distinct(every)
 
 
 def _others(previews: dict[str, str], space: LatentSpace, params: CacheParams, device: str) -> pa.Table:
     """The null prompt and the preview prompts."""
     null = wanted.text_id(space.null_prompt, space, params, device)
-    return _distinct(
-        pa.table(
-            {
-                "text_id": [null, *previews.values()],
-                "caption": [space.null_prompt, *previews],
-                "whose": pa.array([NULL, *[PREVIEW] * len(previews)], pa.int8()),
-                "item": [""] * (1 + len(previews)),
-            }
-        )
+    return pa.Table.from_pydict(
+        {
+            "text_id": pa.array([null, *previews.values()], pa.string()),
+            "caption": pa.array([space.null_prompt, *previews], pa.string()),
+            "whose": pa.array([NULL, *[PREVIEW] * len(previews)], pa.int8()),
+            "item": pa.array([""] * (1 + len(previews)), pa.string()),
+        }
     )
 
 
-def _distinct(texts: pa.Table) -> pa.Table:
-    """Each text once: whose it is first, the first item that has it, and the first of the captions read as it."""
-    names = ("caption", "whose", "item")
-    grouped = texts.group_by("text_id", use_threads=False).aggregate([(name, "min") for name in names])
-    return grouped.select(["text_id", *(f"{name}_min" for name in names)]).rename_columns(["text_id", *names])
-
-
 def _count(table: pa.Table, shown: pa.Table, what: Gathered) -> None:
-    """Count rows by bucket, and by bucket and split."""
-    columns = ["frames", "height", "width", "split"]
-    for row in table.group_by(columns, use_threads=False).aggregate([([], "count_all")]).to_pylist():
-        name = f"{bucket_name((row['frames'], row['height'], row['width']))}/{row['split']}"
-        what.counts[name] = what.counts.get(name, 0) + row["count_all"]
-    for row in shown.group_by(columns[:3], use_threads=False).aggregate([([], "count_all")]).to_pylist():
-        bucket = (row["frames"], row["height"], row["width"])
-        what.buckets[bucket] = what.buckets.get(bucket, 0) + row["count_all"]
+    """Count rows by bucket and split, and those that are shown by bucket."""
+    for (*bucket, split), count in _counted(table, "frames", "height", "width", "split"):
+        name = f"{bucket_name(_bucket(bucket))}/{split}"
+        what.counts[name] = what.counts.get(name, 0) + count
+    for bucket, count in _counted(shown, "frames", "height", "width"):
+        what.buckets[_bucket(bucket)] = what.buckets.get(_bucket(bucket), 0) + count
 
 
-def _offsets(table: pa.Table, name: str) -> pa.Array:
+def _counted(table: pa.Table, *names: str) -> list[tuple[list[str], int]]:
+    """How often some columns, which have no spaces, have which values together."""
+    found = compute.value_counts(columns.joined(*(table[name] for name in names))).to_pylist()
+    return [(one["values"].split(" "), one["counts"]) for one in found]
+
+
+def _bucket(sides: Sequence[str]) -> Bucket:
+    frames, height, width = map(int, sides)
+    return frames, height, width
+
+
+def _offsets(table: pa.Table, name: str) -> np.ndarray:
     """Where each list of a column begins among all values, and their end; int32 (n + 1,)."""
     counts = payloads.numbers(compute.list_value_length(table[name]))
-    return pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
 
 
 def _flat(table: pa.Table, name: str) -> pa.Array:

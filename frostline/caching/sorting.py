@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from frostline.store.layout import compute
+
 TOGETHER = 1 << 14  # rows that are dealt out at a time
 STRETCH = 1 << 13  # rows of a stretch, about
 STRETCHES = 1 << 9  # at most: more of them would make pieces of few rows
@@ -36,11 +38,14 @@ class Sorter:
     Its file has no name, so that nothing of it stays when the process ends, however it ends.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[str], between: Sequence[Key]) -> None:
-        """``between``: keys at which one stretch ends and the next begins, in order."""
+    def __init__(self, folder: Path, keys: Sequence[str], between: Sequence[Key], *, once: bool = False) -> None:
+        """``between``: keys at which one stretch ends and the next begins, in order.
+
+        ``once``: of rows with the same first key, a text, only the first is given.
+        """
         self.rows = 0
         self._keys, self._between = list(keys), list(between)
-        self._order = [(key, "ascending") for key in keys]
+        self._once = once
         self._waiting: list[pa.Table] = []
         self._batches: list[list[int]] = [[] for _ in range(len(self._between) + 1)]
         self._written = 0
@@ -72,14 +77,14 @@ class Sorter:
             for batches in self._batches:
                 if batches:
                     whole = pa.Table.from_batches([reader.get_batch(number) for number in batches])
-                    yield whole.sort_by(self._order).combine_chunks()
+                    yield self._ordered(whole)
 
     def _deal(self) -> None:
         """Write the rows that wait, a piece for each stretch."""
         rows, self._waiting = self._waiting, []
         if not sum(map(len, rows)):
             return
-        ordered = pa.concat_tables(rows).sort_by(self._order).combine_chunks()
+        ordered = self._ordered(pa.concat_tables(rows))
         if self._writer is None:
             self._writer = pa.ipc.new_file(self._file, ordered.schema)
         (batch,) = ordered.to_batches()
@@ -89,6 +94,17 @@ class Sorter:
                 self._writer.write_batch(batch.slice(start, end - start))
                 self._batches[number].append(self._written)
                 self._written += 1
+
+    def _ordered(self, rows: pa.Table) -> pa.Table:
+        """Rows in order, in one piece; Table.sort_by would load pandas."""
+        places = compute.sort_indices(rows, sort_keys=[(key, "ascending") for key in self._keys])
+        ordered = rows.take(places).combine_chunks()
+        if not self._once:
+            return ordered
+        first = ordered[self._keys[0]].combine_chunks()
+        again = compute.equal(first.slice(1), first.slice(0, len(first) - 1))
+        kept = pa.concat_arrays([pa.array([True], pa.bool_()), compute.invert(again)])
+        return ordered.take(compute.indices_nonzero(kept)).combine_chunks()
 
     def _place(self, ordered: pa.Table, key: Key) -> int:
         """The first of rows in order that is not before a key."""

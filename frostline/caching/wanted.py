@@ -66,12 +66,14 @@ def of_rows(rows: Columns[Row], space: LatentSpace, params: CacheParams, device:
     sizes = list(zip(rows.values("height"), rows.values("width"), strict=True))
     ways = {size: _how_latent(*size, space, params, device) for size in set(sizes)}
     how = pa.array([ways[size] for size in sizes], pa.string())
-    crop = compute.list_flatten(table["crop"]).to_numpy().reshape(-1, 4)
-    corners = compute.binary_join_element_wise(*(pa.array(place).cast(pa.string()) for place in crop.T), ", ")
-    crops = compute.binary_join_element_wise("[", corners, "]", "")
+    crop = payloads.numbers(compute.list_flatten(table["crop"])).reshape(-1, 4)
+    corners = compute.binary_join_element_wise(
+        *(pa.array(place).cast(pa.string()) for place in crop.T), columns.text(", ")
+    )
+    crops = compute.binary_join_element_wise(columns.text("["), corners, columns.text("]"), columns.text(""))
     numbers = (table[name] for name in ("frames", "height", "width"))
     texts = columns.joined(how, table["content"], table["start"], crops, *numbers)
-    return columns.digests(compute.binary_join_element_wise(texts, _altered(rows), ""))
+    return columns.digests(compute.binary_join_element_wise(texts, _altered(rows), columns.text("")))
 
 
 def tiled(height: int, width: int, space: LatentSpace, params: CacheParams) -> Tiling:

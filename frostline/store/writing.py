@@ -55,7 +55,7 @@ def write_items(
 
 def write_text(path: Path, space: LatentSpace, facts: pa.Table, data: np.ndarray) -> None:
     """Write the tokens of captions, in their order: embeddings as bytes (n_tokens, width)."""
-    lengths = facts.column("tokens").to_numpy()
+    lengths = np.from_dlpack(facts.column("tokens").combine_chunks())  # to_numpy would load pandas
     ids = facts.column("text_id").combine_chunks()
     which = pa.array(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths))
     ends = np.cumsum(lengths)
@@ -92,7 +92,7 @@ def _write_tensors(
     width = data.shape[1]
     payload = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(data), [None, pa.py_buffer(data)])
     metadata = {TENSOR: json.dumps({"shape": list(shape), "dtype": dtype})}
-    _write(path, pa.table({**columns, name: payload}), space, metadata, max(1, ROW_GROUP_BYTES // width))
+    _write(path, pa.Table.from_pydict({**columns, name: payload}), space, metadata, max(1, ROW_GROUP_BYTES // width))
 
 
 def _write(path: Path, table: pa.Table, space: LatentSpace, metadata: dict[str, str], row_group_size: int) -> None:
