@@ -32,6 +32,7 @@ from frostline.tiling import Tiling
 
 Dtype = Literal["float32", "bfloat16"]
 Part = Literal["vae", "text_encoder"]
+VAE_FACTS = ("z_dim", "latents_mean", "latents_std", "scale_factor_spatial", "scale_factor_temporal")
 PRESENTATION = ("latents_mean", "latents_std")  # of the VAE's config: change nothing it encodes
 
 
@@ -217,6 +218,8 @@ def latent_space(base: Path, stored_dtype: Dtype = "bfloat16", encode_dtype: Dty
     vae = _config(base / "vae")
     text = _config(base / "text_encoder")
     tokenizer = files.read_json(base / "tokenizer" / "tokenizer_config.json")
+    _require_stated(base / "vae" / "config.json", vae, VAE_FACTS)
+    _require_stated(base / "tokenizer" / "tokenizer_config.json", tokenizer, ("model_max_length",))
     return LatentSpace(
         vae_digest=_digest(base / "vae", {key: vae[key] for key in vae if key not in PRESENTATION}),
         z_dim=vae["z_dim"],
@@ -233,6 +236,14 @@ def latent_space(base: Path, stored_dtype: Dtype = "bfloat16", encode_dtype: Dty
         text_length=tokenizer["model_max_length"],
         text_stored_dtype=_text_dtype(text),
     )
+
+
+def _require_stated(path: Path, values: dict[str, Any], keys: Sequence[str]) -> None:
+    missing = [key for key in keys if key not in values]
+    if missing:
+        raise WrongUse(
+            f"{path}: does not say {', '.join(missing)}; `frostline fetch {path.parents[1]} NEW` completes it"
+        )
 
 
 def _text_dtype(config: dict[str, Any]) -> Dtype:

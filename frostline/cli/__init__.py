@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import cache, export, importing, preset, sample
+from frostline.cli import cache, export, fetch, importing, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -54,6 +54,7 @@ app = typer.Typer(
 app.callback()(_options)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)
+app.command("fetch")(fetch.fetch)
 app.command("preset")(preset.preset)
 app.add_typer(cache.app, name="cache")
 app.command("import-dataset")(importing.import_dataset)

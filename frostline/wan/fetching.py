@@ -81,10 +81,11 @@ def _write(looked: Looked, folder: Path, *, may_move: bool) -> None:
         (folder / role).mkdir()
         _write_weights(found, folder / role, may_move=may_move)
         files.write_json(folder / role / "config.json", _config(found))
-    for name, place in (("tokenizer", looked.layout.tokenizer), ("scheduler", looked.layout.scheduler)):
-        if place is not None:
-            shutil.copytree(place, folder / name)
-    if looked.layout.scheduler is None and looked.family is not None:
+    if looked.layout.tokenizer is not None:
+        _write_tokenizer(looked.layout.tokenizer, folder / "tokenizer")
+    if looked.layout.scheduler is not None:
+        shutil.copytree(looked.layout.scheduler, folder / "scheduler")
+    elif looked.family is not None:
         sampling.unipc_scheduler(solver_order=2, shift=looked.family.shift).save_pretrained(folder / "scheduler")
     files.write_json(folder / "model_index.json", _index(looked, folder))
 
@@ -96,6 +97,15 @@ def _write_weights(found: loading.Plan, folder: Path, *, may_move: bool) -> None
             _place(file, folder / file.name, may_move=may_move)
     else:
         rewriting.to_diffusers(found, folder)
+
+
+def _write_tokenizer(place: Path, folder: Path) -> None:
+    """A tokenizer that says how many tokens a transformer sees: published ones know no limit."""
+    shutil.copytree(place, folder)
+    path = folder / "tokenizer_config.json"
+    stated = files.read_json(path)
+    if not 1 <= stated.get("model_max_length", 0) <= families.TEXT_LENGTH:
+        files.write_json(path, {**stated, "model_max_length": families.TEXT_LENGTH})
 
 
 def _is_diffusers(source: Source, found: loading.Plan) -> bool:

@@ -57,10 +57,7 @@ def _no_revision(source: str, revision: str | None) -> None:
 
 def _from_store(address: str, work: Path) -> Path:
     """All files below an address."""
-    entries = storage.tree(address)
-    if not entries:
-        raise WrongUse(f"{address}: nothing lies there")
-    for name, blob in entries:
+    for name, blob in storage.tree(address):
         target = work / name
         if not target.is_file() or target.stat().st_size != blob.size:
             with files.replacing(target) as beside, blob.open() as remote, beside.open("wb") as local:

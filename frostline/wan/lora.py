@@ -2,25 +2,27 @@
 
     W' = W + (alpha / r) * up @ down        down (r, in), up (out, r)
 
-diffusers   transformer.<module>.lora_A.weight and lora_B.weight; alpha in the file's metadata
+diffusers   transformer.<module>.lora_A.weight and lora_B.weight; alpha in the file's metadata, as peft words it
 native      diffusion_model.<module>.lora_down.weight, lora_up.weight and alpha, as ComfyUI and others take them
 Modules go by diffusers' names in memory. Numbers pass through unchanged.
 """
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from frostline import weights
+from frostline import digests, weights
 from frostline.errors import Refused, WrongUse
 from frostline.wan import names
 from frostline.wan.names import Naming
 
-ALPHAS = "frostline.lora_alphas"  # metadata of the diffusers convention
+METADATA = "lora_adapter_metadata"  # of the diffusers convention
 PREFIXES: dict[Naming, str] = {"diffusers": "transformer.", "native": "diffusion_model."}
 DOWN: dict[Naming, str] = {"diffusers": "lora_A.weight", "native": "lora_down.weight"}
 UP: dict[Naming, str] = {"diffusers": "lora_B.weight", "native": "lora_up.weight"}
@@ -58,9 +60,8 @@ def write(lora: Mapping[str, Change], path: Path, naming: Naming) -> None:
         tensors |= {f"{prefix}.{DOWN[naming]}": change.down, f"{prefix}.{UP[naming]}": change.up}
         if naming == "native":
             tensors[f"{prefix}.{ALPHA}"] = torch.tensor(change.alpha, dtype=torch.float32)
-    alphas = json.dumps({module: change.alpha for module, change in lora.items()}, sort_keys=True)
     kinds = {name: weights.Kind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    weights.write(path, kinds, tensors.__getitem__, {} if naming == "native" else {ALPHAS: alphas})
+    weights.write(path, kinds, tensors.__getitem__, {} if naming == "native" else _stated(lora))
 
 
 def read(path: Path) -> Lora:
@@ -70,7 +71,7 @@ def read(path: Path) -> Lora:
     """
     with weights.opened(path) as file:
         tensors = {name: file.read(name).clone() for name in file.kinds}
-        alphas: dict[str, float] = json.loads(file.metadata.get(ALPHAS, "{}"))
+        stated = json.loads(file.metadata.get(METADATA, "{}"))
     naming = _naming(tensors, path)
     pairs = _pairs(tensors, path)
     modules = _diffusers(pairs, naming)
@@ -80,9 +81,31 @@ def read(path: Path) -> Lora:
             raise Refused(f"{path}: {module} has only {', '.join(parts)}; a pair is asked for")
         name = modules[module]
         rank = float(parts["down"].shape[0])
-        alpha = parts[ALPHA].item() if ALPHA in parts else alphas.get(name, rank)
+        alpha = parts[ALPHA].item() if ALPHA in parts else _alpha(stated, name, rank)
         found[name] = Change(parts["down"], parts["up"], float(alpha))
     return found
+
+
+def _stated(lora: Mapping[str, Change]) -> dict[str, str]:
+    """Ranks and alphas in the words of peft's LoraConfig, from which diffusers makes its adapters."""
+    ranks = {module: change.rank for module, change in lora.items()}
+    alphas = {module: change.alpha for module, change in lora.items()}
+    rank, alpha = (statistics.mode(values.values()) for values in (ranks, alphas))
+    config = {
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {module: own for module, own in ranks.items() if own != rank},
+        "alpha_pattern": {module: own for module, own in alphas.items() if own != alpha},
+        "target_modules": sorted(lora),
+    }
+    return {METADATA: digests.canonical({PREFIXES["diffusers"] + key: value for key, value in config.items()})}
+
+
+def _alpha(stated: Mapping[str, Any], module: str, rank: float) -> float:
+    """The alpha that a file's metadata names for a module; the rank where it names none."""
+    prefix = PREFIXES["diffusers"]
+    own = stated.get(f"{prefix}alpha_pattern", {})
+    return own[module] if module in own else stated.get(f"{prefix}lora_alpha", rank)
 
 
 def merge(tensors: Mapping[str, Tensor], lora: Mapping[str, Change], scale: float = 1.0) -> dict[str, Tensor]:

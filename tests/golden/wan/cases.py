@@ -36,6 +36,21 @@ PIXEL_FRAMES, SIDE = (1, 21), 32
 
 TEXT_ENCODER = {"vocab": 96, "dim": 32, "heads": 4, "attention": 32, "ffn": 48, "layers": 3, "buckets": 32, "seed": 7}
 
+PROMPTS = (
+    "",
+    "  a cat\twalks \n over\u00a0the\u3000roof  ",
+    "fish &amp; chips, 3 &lt; 4, twice &amp;amp; again",
+    "the cafÃ© thatâ€™s closed",
+    "“curly quotes” and ﬁ ligatures, full－width：ＡＢＣ",
+    "一只猫，坐在屋顶上。 夕阳",
+    "zero\u200bwidth, a bell \x07 and a soft\u00adhyphen",
+    "UPPER case, under_score and punctuation!?",
+    "e\u0301 composed or not: \u00e9",
+    "<b>markup</b> &nbsp; &copy; &#39;quoted&#39; &#x27;",
+    "\x1b[31mred\x1b[0m \ufeff mark",
+    "line\u2028separator and\u0085next line",
+)
+
 SAMPLINGS = ((4, 5.0), (20, 3.0), (50, 12.0))  # steps, shift
 BOUNDARY, GUIDANCE = 0.875, (4.0, 3.0)  # of the two experts, high noise first
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from frostline import latents, sampling
+from frostline import codec, latents, sampling
 from tests import tiny
 from tests.golden.wan import cases, small
 
@@ -96,3 +96,8 @@ def test_sampler(steps, shift):
     assert told == pytest.approx(published["timesteps"], abs=1e-9)
     assert sampler.sigmas(steps, shift).tolist() == pytest.approx(published["sigmas"], abs=1e-7)
     assert cases.distance(published["sample"], found) < TOLERANCE
+
+
+@pytest.mark.parametrize("number", range(len(cases.PROMPTS)))
+def test_prompts_are_cleaned_alike(number):
+    assert codec.clean(cases.PROMPTS[number]) == PUBLISHED["prompts"][f"{number:02d}"]

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +11,17 @@ from tests.golden.wan import cases, small
 from tests.unit.wan import folders
 
 
-def source(path, role="transformer"):
+def source(path, role: layouts.Role = "transformer") -> Any:
     return layouts.found(path).sources[role]
+
+
+def load(path, dtype=torch.float32, role: layouts.Role = "transformer") -> Any:
+    return loading.load(source(path, role), dtype)
 
 
 def test_shards_of_native_names_become_a_module(tmp_path, tiny_base):
     root = folders.native(tmp_path / "model", tiny_base)
-    module = loading.load(source(root), torch.float32)
+    module = load(root)
     expected = folders.in_diffusers("transformer", small.native("transformer", folders.transformer_config(), 1))
     assert folders.same_bits(dict(module.state_dict()), expected)
     assert {key: module.config[key] for key in ("num_attention_heads", "attention_head_dim", "text_dim")} == {
@@ -30,7 +35,7 @@ def test_shards_of_native_names_become_a_module(tmp_path, tiny_base):
 
 
 def test_a_dtype_is_taken_but_for_what_is_kept_in_float32(tmp_path, tiny_base):
-    module = loading.load(source(folders.native(tmp_path / "model", tiny_base)), torch.bfloat16)
+    module = load(folders.native(tmp_path / "model", tiny_base), torch.bfloat16)
     dtypes = {name: parameter.dtype for name, parameter in module.named_parameters()}
     assert dtypes["blocks.0.attn1.to_q.weight"] == torch.bfloat16
     assert dtypes["scale_shift_table"] == dtypes["blocks.0.norm2.weight"] == torch.float32
@@ -38,7 +43,7 @@ def test_a_dtype_is_taken_but_for_what_is_kept_in_float32(tmp_path, tiny_base):
 
 
 def test_the_text_encoder_shares_its_embedding(tmp_path, tiny_base):
-    module = loading.load(source(folders.native(tmp_path / "m", tiny_base), "text_encoder"), torch.float32)
+    module = load(folders.native(tmp_path / "m", tiny_base), role="text_encoder")
     state = module.state_dict()
     assert torch.equal(state["shared.weight"], state["encoder.embed_tokens.weight"])
     assert state["shared.weight"].data_ptr() == state["encoder.embed_tokens.weight"].data_ptr()
@@ -49,7 +54,7 @@ def test_a_single_file_of_others_is_read(tmp_path, prefix):
     config = {**small.transformer_config("high-noise"), "num_attention_heads": 1, "attention_head_dim": 128}
     tensors = small.native("transformer", config, 1)
     folders.write(tmp_path / "model.safetensors", {prefix + name: tensor for name, tensor in tensors.items()})
-    module = loading.load(source(tmp_path / "model.safetensors"), torch.float32)
+    module = load(tmp_path / "model.safetensors")
     assert dict(module.config).items() >= config.items()
 
 
@@ -67,7 +72,7 @@ def test_tensors_too_few_too_many_and_of_other_shapes_are_listed(tmp_path, tiny_
     tensors["blocks.0.norm3.weight"] = torch.zeros(7)
     folders.shards(root, tensors)
     with pytest.raises(Refused) as refused:
-        loading.load(source(root), torch.float32)
+        load(root)
     lines = str(refused.value).splitlines()
     assert lines[1:] == [
         "  missing 1: blocks.1.ffn.net.0.proj.bias",
