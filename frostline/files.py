@@ -31,9 +31,16 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; raises WrongUse naming the file if it is absent or damaged."""
     try:
-        return json.loads(Path(path).read_text("utf-8"))
+        data = Path(path).read_bytes()
     except FileNotFoundError:
         raise WrongUse(f"{path}: no such file") from None
+    return parse_json(data, path)
+
+
+def parse_json(data: bytes, path: str | Path) -> Any:
+    """The value of a JSON file's bytes; raises WrongUse naming the file if they are damaged."""
+    try:
+        return json.loads(data.decode("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise WrongUse(f"{path}: not a JSON file ({error}); make it again with the stage that writes it") from None
 

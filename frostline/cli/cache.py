@@ -81,6 +81,10 @@ def prune(
     latents: Latents = LATENTS,
     manifests: Manifests = MANIFESTS,
     pool: PoolFolder = POOL,
+    days: Annotated[
+        int | None,
+        typer.Option("--store", min=1, help="Also parts in the store, so many days old, that no manifest lists."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +92,7 @@ def prune(
     from frostline import codec as codecs
     from frostline import params as settings_of
     from frostline.caching.pool import Pool
-    from frostline.maintenance import pruning
+    from frostline.maintenance import pruning, superseded
 
     settings = settings_of.load(params)
     store = Pool(pool, codecs.of_params(settings).latent_space)
@@ -96,7 +100,11 @@ def prune(
         unused = pruning.find(sorted(settings.sources), latents, manifests, settings.cache, store)
         if not dry_run:
             pruning.remove(unused, store)
+    gone = superseded.all_of(sorted(settings.sources), latents, days) if days else []
+    if not dry_run:
+        superseded.remove(gone)
     facts = {"pool": str(pool), "dry_run": dry_run, **_counted(unused)}
+    facts["store"] = {one.address: {"objects": len(one.objects), "bytes": one.size} for one in gone}
     output.say("\n".join(_lines(facts)), facts, as_json=as_json)
 
 
@@ -201,6 +209,8 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     files = sum(count["files"] for count in facts["kinds"].values())
     verb = "would go" if facts["dry_run"] else "removed"
     yield f"{facts['pool']}: {files} file(s) {verb}, {_megabytes(facts['freed'])} of disk"
+    for address, count in facts["store"].items():
+        yield f"{address}: {count['objects']} object(s) {verb}, {_megabytes(count['bytes'])}"
 
 
 def _megabytes(size: int) -> str:

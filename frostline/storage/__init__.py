@@ -9,6 +9,7 @@ Errors: Gone (no such file), Changed (not the bytes that were listed), Unreachab
 PATIENCE seconds; nothing is wrong with the item).
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +35,7 @@ __all__ = [
     "Reader",
     "Sending",
     "Unreachable",
+    "ages",
     "blob",
     "copy",
     "is_remote",
@@ -163,6 +165,12 @@ def reader(entry: Blob, blocks: Blocks | None = None) -> Reader:
 def objects(address: str) -> dict[str, Blob]:
     """All objects below a prefix, by name; none where there are none."""
     return {name: Blob(*extent) for name, extent in connection.run(remote.names(address))}
+
+
+def ages(address: str) -> dict[str, float]:
+    """How many seconds ago each object below a prefix was put there, by name."""
+    now = dt.datetime.now(dt.UTC)
+    return {name: (now - put).total_seconds() for name, _, put in connection.run(remote.listed(address))}
 
 
 def copy(entry: Blob, path: Path) -> None:

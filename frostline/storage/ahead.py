@@ -71,10 +71,10 @@ async def _fetch(entry: Extent, place: int, length: int, get: Get) -> bytearray:
     return data
 
 
-def _forget() -> None:
-    """What was coming in the process before a fork never comes in this one."""
+def clear() -> None:
+    """Give up all that came, or is coming: in a process that was forked it never comes."""
     global _coming
     _coming = _Coming()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=clear)

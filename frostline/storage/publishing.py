@@ -58,7 +58,8 @@ class _Publishing:
             raise Gone(f"{self._path(vanished[0])}: was sent, and is gone; see that nobody removes it, and run again")
         extent, sent = local.look(last.path), list(absent)
         if not await uploading.is_there(self._path(last.name), extent.size, last.digest):
-            await self._send(last, extent)
+            await uploading.put(extent, self._path(last.name), last.digest)
+            await uploading.head(self._path(last.name))  # by now it may be another's
             sent.append(last.name)
         kept = [name for name in (*self._files, last.name) if name not in set(sent)]
         return Published(sent=tuple(sent), kept=tuple(kept))

@@ -1,5 +1,6 @@
 """Objects of a store behind ``s3://``: what is there, and their bytes by ranges."""
 
+import datetime as dt
 import functools
 import http.client
 from collections.abc import Sequence
@@ -172,15 +173,20 @@ def below(root: str) -> tuple[str, str]:
 
 async def names(root: str) -> list[tuple[str, Extent]]:
     """All objects below a prefix, by what their keys have after it."""
+    return [(name, extent) for name, extent, _ in await listed(root)]
+
+
+async def listed(root: str) -> list[tuple[str, Extent, dt.datetime]]:
+    """The same, with the times at which they were put there."""
     bucket, prefix = below(root)
-    found: list[tuple[str, Extent]] = []
+    found: list[tuple[str, Extent, dt.datetime]] = []
     more: dict[str, Any] = {}
     while True:
         asked = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE, **more}
         page = await connection.call(root, "list_objects_v2", **asked)
         for entry in page.get("Contents", []):
             extent = Extent(f"{S3}{bucket}/{entry['Key']}", 0, entry["Size"], f"{entry['ETag']}-{entry['Size']}")
-            found.append((entry["Key"].removeprefix(prefix), extent))
+            found.append((entry["Key"].removeprefix(prefix), extent, entry["LastModified"]))
         if not page["IsTruncated"]:
             return found
         more = {"ContinuationToken": page["NextContinuationToken"]}

@@ -32,9 +32,14 @@ def digest_of(file: Extent) -> str:
         return digests.of_stream(opened)
 
 
+async def put(file: Extent, address: str, digest: str) -> None:
+    """Put a file of that digest there."""
+    await (_send_parts if file.size > PART else _send_whole)(file, address, digest)
+
+
 async def send(file: Extent, address: str, digest: str) -> None:
     """Put a file of that digest there, and look whether it is."""
-    await (_send_parts if file.size > PART else _send_whole)(file, address, digest)
+    await put(file, address, digest)
     if not await is_there(address, file.size, digest):
         raise Changed(f"{address}: not the object that was sent; see that one process writes there, and run again")
 

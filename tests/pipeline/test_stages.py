@@ -19,7 +19,11 @@ from frostline.dataset import Dataset
 from frostline.errors import FrostlineError, Refused, WrongUse
 from frostline.manifest import SPLITS
 from tests import neutral, stage_process, tiny
+from tests.object_store import ask, keys
+from tests.relay import Relay
 from tests.stage_process import refused
+
+pytest_plugins = ["tests.servers"]
 
 ROOT = Path(__file__).parents[2]
 LATENTS = ["--latents", "data/latents"]
@@ -171,6 +175,35 @@ def test_the_same_input_gives_the_same_bytes(whole: Path, project: Path, here: C
     here(*cached("clips"))
     for name in ("data/latents/clips", "data/latents/pictures"):
         assert digests.of_folder(project / name) == digests.of_folder(whole / name)
+
+
+def test_caches_in_a_bucket_are_small_here_and_train_the_same_teacher(
+    whole: Path, project: Path, here: Callable[..., None], bucket: str, relay: Relay
+):
+    shutil.rmtree(project / "data" / "latents")
+    store = {"address": f"s3://{bucket}/caches", "blocks": ".work/blocks", "gigabytes": 1}
+    write(project, settings() | {"store": store})
+    for name in ("pictures", "clips", "said"):
+        here(*cached(name))
+        assert {path.name for path in (project / "data" / "latents" / name).iterdir()} == {
+            "manifest.json",
+            "store.json",
+        }
+    here(*INDEX)
+    for name in ("data/latents.json", "data/latents/clips/manifest.json"):
+        assert (project / name).read_bytes() == (whole / name).read_bytes()
+    here(*CHECK)
+    assert (project / "reports" / "preflight.json").read_bytes() == (whole / "reports" / "preflight.json").read_bytes()
+    here(*TRAIN)
+    weights = [models.load(folder / "models" / "teacher").training.weights_digest for folder in (project, whole)]
+    assert weights[0] == weights[1]
+    relay.requests.clear()
+    here(*cached("clips"))
+    assert relay.said("PUT", "POST", "DELETE") == []  # nothing is sent twice
+    part = next(key for key in keys(bucket) if key.startswith("caches/clips/items/"))
+    ask("delete_object", Bucket=bucket, Key=part)
+    said = refusal(Refused, here, *CHECK)
+    assert said.startswith(f"s3://{bucket}/{part}: missing; `frostline cache verify --repair` sends it again")
 
 
 def wait_for(work: Path, count: int, process: stage_process.Running) -> None:

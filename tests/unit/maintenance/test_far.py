@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from frostline import files, storage
+from frostline.maintenance import caches, superseded
 from frostline.store import locations
 from frostline.store.layout import MANIFEST
 from tests.object_store import ask, keys
@@ -112,3 +113,31 @@ def test_a_store_that_is_away_is_not_taken_for_damage(project, relay, impatient)
         with pytest.raises(storage.Unreachable):
             project.look(deep=deep)
     assert keys(bucket_of(project)) == before
+
+
+def test_parts_that_no_manifest_lists_go_by_their_age(project, monkeypatch):
+    before = set(keys(bucket_of(project)))
+    ask("put_object", Bucket=bucket_of(project), Key="caches/tiny/mine.parquet", Body=b"x")
+    project.encode(rows=[*ROWS, row(9, caption="two")])
+    listed = {*parts(project).values(), f"caches/tiny/{MANIFEST}"}
+    assert before - listed
+    cache = caches.read("tiny", project.latents / "tiny")
+    assert superseded.find(cache, 1).objects == ()
+    monkeypatch.setattr(superseded, "DAY", -10.0)  # all of it is old
+    [found] = superseded.all_of(["tiny", "absent"], project.latents, 1)
+    assert {one.path.removeprefix(f"s3://{bucket_of(project)}/") for one in found.objects} == before - listed
+    superseded.remove([found])
+    assert set(keys(bucket_of(project))) == {*listed, "caches/tiny/mine.parquet"}
+    assert project.look(deep=True).found == []
+
+
+def test_what_the_manifest_in_the_store_lists_stays_whatever_is_here(project, codec, tmp_path, monkeypatch):
+    other = opened(tmp_path / "other", codec, project.address)
+    other.encode(rows=[*ROWS, row(9, caption="two")])
+    monkeypatch.setattr(superseded, "DAY", -10.0)
+    [found] = superseded.all_of(["tiny"], project.latents, 1)
+    assert found.objects == ()
+
+
+def test_of_a_cache_in_a_folder_nothing_is_superseded(made):
+    assert superseded.all_of(["tiny"], made.latents, 1)[0].objects == ()

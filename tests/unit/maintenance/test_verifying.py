@@ -87,7 +87,7 @@ def test_a_part_whose_end_is_gone_is_no_parquet_file(project):
     part = project.part(f"items/{CLIPS}")
     data = part.read_bytes()
     part.write_bytes(data[:-8] + b"\0" * 8)
-    assert "cannot be read (Parquet magic bytes not found" in project.lines()[0]
+    assert "not a parquet file, or cut short (Parquet magic bytes not found" in project.lines()[0]
 
 
 def test_missing_parts_and_stray_files(project):
