@@ -2,13 +2,13 @@
 
     python -m benchmarks.distillation [--quick] [--only NAME ...]
 
-One part per objective: three students each, trained on one thread from the teacher's velocity and nothing else,
-sampled with 1, 2, 4 and 8 steps, 20,000 points each, against 500 steps of Heun's method along the guided velocity. Then
-teacher   the same steps of the teacher itself, with the solvers it would be sampled by
+One part per objective: students of up to three seeds, trained on one thread from the teacher's velocity and nothing
+else, sampled with 1, 2, 4 and 8 steps, 20,000 points each, against 500 steps of Heun's method along the guided
+velocity. Then teacher   the same steps of the teacher itself, with the solvers it would be sampled by
 best      the best objective at 4 steps and at 1, against the bound that the floor sets
 critic    the critic's target between the boundary of two experts and noise
-Half an hour of CPU. Students that were measured are kept in .work, by commit; `best` reads them and makes those that
-lack.
+Half an hour of CPU. What was measured of a student is kept in .work under the digest of the code that made it; `best`
+reads it, and makes the students that lack.
 """
 
 import functools
@@ -19,25 +19,32 @@ from statistics import fmean
 import benchmarks
 from benchmarks import Frame
 
-ROWS, SEEDS, STEPS = 20_000, 3, (1, 2, 4, 8)
+ROWS, STEPS = 20_000, (1, 2, 4, 8)
 MINUTES = 2.0  # of CPU for one student
-OBJECTIVES = (
-    "velocity_matching",
-    "trajectory_matching",
-    "flow_map",
-    "consistency",
-    "distribution_matching",
-    "consistency_and_distribution",
-)
+SEEDS = {  # students of each objective: three of those that may be the best
+    "trajectory_matching": 3,
+    "flow_map": 3,
+    "velocity_matching": 1,
+    "consistency": 1,
+    "distribution_matching": 1,
+    "consistency_and_distribution": 1,
+}
 QUICK_ROWS, QUICK_SHARE = 500, 0.01
 KEPT = Path(".work/benchmarks/few_steps")
+CODE = (
+    "benchmarks/parts/exact_world.py",
+    "benchmarks/parts/few_steps.py",
+    "benchmarks/parts/small_student.py",
+    "frostline/objectives/*.py",
+    *(f"frostline/{name}.py" for name in ("ema", "exact", "guidance", "path", "randomness", "sampling", "schedule")),
+)
 
 Row = dict[str, float]
 """Of one student: sliced Wasserstein distance by number of steps, and CPU minutes."""
 
 
 def objective(frame: Frame, *, name: str) -> None:
-    """Three students of one objective: CPU minutes, with the distances in the note."""
+    """The students of one objective: CPU minutes, with the distances in the note."""
     rows = _rows(frame, name)
     minutes = [row["minutes"] for row in rows]
     frame.record(
@@ -83,7 +90,7 @@ def teacher(frame: Frame) -> None:
 
 def best(frame: Frame) -> None:
     """The best objective at 4 steps within 1.25 x floor + .03, at 1 step within twice that."""
-    table = {name: _rows(frame, name) for name in OBJECTIVES}
+    table = {name: _rows(frame, name) for name in SEEDS}
     bound = _bound(frame)
     for steps, allowed in ((4, bound), (1, 2 * bound)):
         means = {name: fmean(row[str(steps)] for row in rows) for name, rows in table.items()}
@@ -130,16 +137,15 @@ def critic(frame: Frame) -> None:
 
 def _rows(frame: Frame, name: str) -> list[Row]:
     """The rows of an objective, measured or kept."""
-    return [_row(frame, name, seed) for seed in range(1 if frame.quick else SEEDS)]
+    return [_row(frame, name, seed) for seed in range(1 if frame.quick else SEEDS[name])]
 
 
 def _row(frame: Frame, name: str, seed: int) -> Row:
     from benchmarks.parts import exact_world, few_steps
     from frostline import files
 
-    kept = KEPT / f"{name}-{seed}-{frame.commit}.json"
-    known = not frame.quick and "+" not in frame.commit  # only what is committed says what was measured
-    if known and kept.exists():
+    kept = KEPT / f"{name}-{seed}-{_code()}.json"
+    if kept.exists() and not frame.quick:
         return files.read_json(kept)
     recipe = few_steps.RECIPES[name]
     made = few_steps.make(recipe, seed, QUICK_SHARE if frame.quick else 1.0)
@@ -152,9 +158,18 @@ def _row(frame: Frame, name: str, seed: int) -> Row:
         drawn = few_steps.drawn(made.network, recipe.sampler, steps, noise, seed)
         row[str(steps)] = exact_world.distance(drawn, reference)
     print(f"  {name}, seed {seed}: {row}", flush=True)
-    if known:
+    if not frame.quick:
         files.write_json(kept, row)
     return row
+
+
+@functools.cache
+def _code() -> str:
+    """Digest of the code that makes and samples a student."""
+    from frostline import digests
+
+    paths = sorted(path for pattern in CODE for path in Path().glob(pattern))
+    return digests.of_json([[path.as_posix(), digests.of_file(path)] for path in paths])
 
 
 def _bound(frame: Frame) -> float:
@@ -182,7 +197,7 @@ def _solver(name: str) -> str:
 
 
 PARTS: dict[str, Callable[[Frame], None]] = {
-    **{name: functools.partial(objective, name=name) for name in OBJECTIVES},
+    **{name: functools.partial(objective, name=name) for name in SEEDS},
     "teacher": teacher,
     "best": best,
     "critic": critic,
