@@ -26,6 +26,7 @@ from frostline.records import R, Record
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 CONFIG = "transformer/config.json"
+PUBLISHED = "published"  # the stage of a training that happened elsewhere
 
 
 class Base(Record):

@@ -97,9 +97,12 @@ def process_of(meaning: Contract) -> Process:
 
 def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
     """Raise Refused, naming each field, if a teacher lives in another latent space than the data or is unfinished."""
+    theirs = teacher.contract.latent_space
+    if teacher.training.stage == models.PUBLISHED:  # it does not know how latents are stored here
+        theirs = theirs.model_copy(update={"encode_dtype": space.encode_dtype, "stored_dtype": space.stored_dtype})
     contracts.require_same(
         space,
-        teacher.contract.latent_space,
+        theirs,
         ours_is="the latents",
         theirs_is=str(teacher.folder),
         remedy="a student learns from a teacher of its own latent space: cache with the teacher's base, or train one",

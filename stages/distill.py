@@ -37,7 +37,7 @@ def main() -> None:
 
 def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     """One distillation, by all processes of a team."""
-    from frostline import contract, engine, models, revisions, sharding, trainings, transformer
+    from frostline import contract, engine, revisions, sharding, teachers, trainings, transformer
     from frostline.checks import of_training, report
     from frostline.dataset import Dataset
     from frostline.objectives import velocity_matching
@@ -46,7 +46,7 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
     report.require(of_training.findings(dataset, student), f"distill {args.student}")
-    teacher = models.load(student.teacher)
+    teacher = teachers.load(student.teacher)
     trainings.require_teacher(teacher, dataset.space)
     meaning = trainings.student_contract(student, dataset.space, teacher)
     network, sources = transformer.from_layers(teacher.transformer, student.layers)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frostline import contract as contracts
 from frostline import files, sampling
 from frostline.errors import Refused, WrongUse
-from frostline.wan import configs, families, gathering, layouts, loading, names, pairing, pins, rewriting
+from frostline.wan import configs, declaring, families, gathering, layouts, loading, names, pairing, pins, rewriting
 from frostline.wan.families import Family
 from frostline.wan.layouts import Layout, Role, Source
 
@@ -46,6 +47,7 @@ def fetch(
     with files.new_folder(folder) as beside:
         _write(looked, beside, may_move=gathered.temporary)
         family = looked.family.name if looked.family else None
+        _declare(beside, looked.family)
         made = pins.save(beside, source=source, revision=gathered.revision, family=family, boundary=looked.boundary)
     shutil.rmtree(work, ignore_errors=True)
     return made
@@ -65,6 +67,13 @@ def look(root: Path, parts: Mapping[Role, Path]) -> Looked:
     experts = [plans[role].config for role in layouts.EXPERTS if role in plans]
     family = families.matching(experts[0], len(experts)) if experts else None
     return Looked(layout=layout, plans=plans, family=family, boundary=pairing.boundary(layout, family, where=str(root)))
+
+
+def _declare(folder: Path, family: Family | None) -> None:
+    """Write down what the folder is."""
+    meaning = declaring.contract(folder, family)
+    if meaning is not None:
+        contracts.save(meaning, folder)
 
 
 def _fetched_before(source: str, folder: Path, revision: str | None) -> pins.Pins:
@@ -133,7 +142,11 @@ def _config(found: loading.Plan) -> dict[str, Any]:
 
 def _dtype(found: loading.Plan) -> dict[str, str]:
     """The dtype that a text encoder is computed in: that of its weights."""
-    return {} if "dtype" in found.config or "torch_dtype" in found.config else {"dtype": found.dtype_name}
+    return (
+        {}
+        if "dtype" in found.config or "torch_dtype" in found.config
+        else {"dtype": str(found.dtype).removeprefix("torch.")}
+    )
 
 
 def _index(looked: Looked, folder: Path) -> dict[str, Any]:

@@ -35,12 +35,12 @@ class Plan:
     kinds: dict[str, weights.Kind]  # by diffusers' name
 
     @property
-    def dtype_name(self) -> str:
+    def dtype(self) -> torch.dtype:
         """The dtype of most of its numbers."""
         counts: dict[torch.dtype, int] = {}
         for kind in self.kinds.values():
             counts[kind.dtype] = counts.get(kind.dtype, 0) + kind.bytes
-        return str(max(counts, key=lambda dtype: counts[dtype])).removeprefix("torch.")
+        return max(counts, key=lambda dtype: counts[dtype])
 
 
 @dataclass
@@ -119,7 +119,7 @@ def audit(found: Plan) -> Audit:
     )
 
 
-def load(source: Source, dtype: torch.dtype) -> nn.Module:
+def load(source: Source, dtype: torch.dtype) -> Any:
     """The part as a frozen module in evaluation mode; raises Refused unless files and module agree entirely."""
     found = plan(source)
     audit(found).require_none(source)

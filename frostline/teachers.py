@@ -1,0 +1,54 @@
+"""What students learn from: a model that was trained here, or a published one that `frostline fetch` brought here."""
+
+from pathlib import Path
+
+from frostline import contract as contracts
+from frostline import digests, models, transformer
+from frostline.errors import Refused
+from frostline.models import PUBLISHED, Base, Model, Training
+from frostline.wan import layouts, loading, pins
+
+
+def load(folder: str | Path) -> Model:
+    """A teacher from a model folder or a fetched one; raises as models.load, and Refused if it is not what was fetched.
+
+    A published teacher is loaded in the dtype of most of its weights.
+    """
+    folder = Path(folder)
+    if not (folder / pins.FILE).is_file():
+        return models.load(folder)
+    pinned = pins.require_whole(folder)
+    layout = layouts.found(folder)
+    if "transformer_2" in layout.sources:
+        raise Refused(
+            f"{folder}: two experts, each with its own guidance: a teacher of one network is asked for; name a model "
+            "that has one"
+        )
+    source = layout.sources["transformer"]
+    network = loading.load(source, loading.plan(source).dtype)
+    meaning = contracts.load(folder)
+    space = meaning.latent_space
+    return Model(
+        folder=folder,
+        contract=meaning,
+        transformer=network,
+        base=Base(path=str(folder), vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest),
+        training=_training(pinned, transformer.parameters(network)["all"]),
+    )
+
+
+def _training(pinned: pins.Pins, parameters: int) -> Training:
+    """What is known of how a published model came to be."""
+    weights = {name: digest for name, digest in pinned.files.items() if name.startswith("transformer/")}
+    return Training(
+        stage=PUBLISHED,
+        steps_planned=0,
+        steps_done=0,
+        parameters={"total": parameters},
+        dataset_digest="",
+        weights_digest=digests.of_json(weights),
+        ema_decay=0.0,
+        objective=PUBLISHED,
+        teacher_digest=None,
+        tensor_sources=None,
+    )
