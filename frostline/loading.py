@@ -7,10 +7,13 @@ nothing is copied or allocated on the way. What is read is known from the steps 
 nothing to restore: a training that goes on asks for its next step.
 """
 
+import atexit
 import mmap
 import os
 import signal
+import weakref
 from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch.utils import data
@@ -24,6 +27,7 @@ AHEAD = 3  # batches of each reader that the disk is told of
 TELLING = 64  # batches for which it is told, once half of what one is made of had to be waited for
 WAITING = 2  # batches that each reader may be ahead
 SMALL = 1 << 20  # bytes; smaller batches are read in less time than they are handed over
+_READING: weakref.WeakSet[Generator[Stored, None, None]] = weakref.WeakSet()  # what this process reads
 MOST = 4  # readers of one process; one alone reads a gigabyte in a second
 
 
@@ -42,6 +46,12 @@ def read_bytes(
     batches: Batches, first: int, end: int, *, share: Share = WHOLE, readers: int = 0
 ) -> Generator[Stored, None, None]:
     """What ``read`` gives, unfinished: all that a training waits for. Each is good until the next is asked for."""
+    reading = _read_bytes(batches, first, end, share, readers)
+    _READING.add(reading)
+    return reading
+
+
+def _read_bytes(batches: Batches, first: int, end: int, share: Share, readers: int) -> Generator[Stored, None, None]:
     for name, bucket in batches.buckets.items():
         if bucket.batch % share.world:
             raise WrongUse(
@@ -65,6 +75,13 @@ def read_bytes(
     )
     for step, (outline, size, waited) in zip(range(first, end), loader, strict=True):
         yield Stored(outline, steps.room(step)[:size], waited)
+
+
+@atexit.register
+def _close() -> None:
+    """End the readers of a training that ends without closing them, which would wait for them: they ignore SIGTERM."""
+    for reading in list(_READING):
+        reading.close()
 
 
 def readers(batches: Batches, *, threads: int, share: Share = WHOLE) -> int:
@@ -108,7 +125,7 @@ def _room(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, size))
 
 
-def _as_read(read: tuple[Outline, int, int]) -> tuple[Outline, int, int]:
+def _as_read(read: Any) -> Any:
     """What came from a reader, where the loader would make lists of tuples."""
     return read
 

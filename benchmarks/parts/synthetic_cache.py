@@ -1,7 +1,7 @@
 """A cache of made-up latents and texts in the layout of the real ones, as large as a measurement needs.
 
-Names:  IMAGES  rows of a Wan 1.3B training at 512 x 512: a latent of 128 KiB, and a caption of 60 tokens of 16 KiB
-        MANY    rows as small as they come: latents of 512 bytes, and a caption of three tokens of 32 bytes each
+Names:  IMAGES  rows of a Wan 1.3B training at 512 x 512: a latent of 128 KiB, and a caption of 60 tokens of 8 KiB
+        MANY    rows as small as they come: latents of 512 bytes, and a caption of three tokens of 16 bytes each
 Every row has a caption of its own; values are normal, so a network could be trained on them. The same number gives the
 same row.
 """
@@ -35,7 +35,7 @@ class Kind:
 
     @property
     def space(self) -> LatentSpace:
-        """A latent space of 16 channels, stored in bfloat16."""
+        """A latent space of 16 channels, stored in bfloat16, as are its texts."""
         return LatentSpace(
             vae_digest="a" * 32,
             z_dim=16,
@@ -46,6 +46,7 @@ class Kind:
             text_encoder_digest="b" * 32,
             text_dim=self.text_dim,
             text_length=self.text_length,
+            text_stored_dtype="bfloat16",
         )
 
 

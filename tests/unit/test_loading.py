@@ -5,6 +5,8 @@ import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -126,6 +128,20 @@ def test_readers_end_when_their_training_is_closed(rows):
     assert len(readers) == 2
     read.close()
     assert not any(reader.is_alive() for reader in readers)
+
+
+def test_a_training_that_ends_without_closing_its_readers_ends(tmp_path):
+    tiny.data(tmp_path)
+    program = """
+import sys
+from frostline import loading
+from frostline.dataset import Dataset
+from tests.unit.test_loading import STEPS, batches
+reading = loading.read(batches(Dataset(sys.argv[1] + "/latents.json", sys.argv[1] + "/latents")), 0, STEPS, readers=1)
+next(reading)
+"""
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=root, check=True, timeout=120)
 
 
 def _reads_for_ever(rows, pids):
