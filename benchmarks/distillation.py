@@ -4,7 +4,8 @@
 
 One part per objective: students of up to three seeds, trained on one thread from the teacher's velocity and nothing
 else, sampled with 1, 2, 4 and 8 steps, 20,000 points each, against 500 steps of Heun's method along the guided
-velocity. Then teacher   the same steps of the teacher itself, with the solvers it would be sampled by
+velocity. Then
+teacher   the same steps of the teacher itself, with the solvers it would be sampled by
 best      the best objective at 4 steps and at 1, against the bound that the floor sets
 critic    the critic's target between the boundary of two experts and noise
 Half an hour of CPU. What was measured of a student is kept in .work under the digest of the code that made it; `best`
@@ -112,7 +113,7 @@ def critic(frame: Frame) -> None:
     """The exact target within 2 standard errors under every test function, the naive one off by more than 8 in some."""
     from benchmarks.parts import critic_target
 
-    rows = 2000 if frame.quick else 100_000
+    rows = 2000 if frame.quick else 20_000
     found = [critic_target.off(rows, made_at) for made_at in critic_target.MADE_AT]
     for name, number, target, op, worst in (
         ("critic_target_off", 0, 2.0, "<=", max),
