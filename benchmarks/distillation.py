@@ -28,7 +28,7 @@ SEEDS = {  # students of each objective: three of those that may be the best
     "velocity_matching": 1,
     "consistency": 1,
     "distribution_matching": 1,
-    "consistency_and_distribution": 1,
+    "consistency_and_distribution": 0,  # rehearsed only
 }
 QUICK_ROWS, QUICK_SHARE = 500, 0.01
 KEPT = Path(".work/benchmarks/few_steps")
@@ -47,6 +47,10 @@ Row = dict[str, float]
 def objective(frame: Frame, *, name: str) -> None:
     """The students of one objective: CPU minutes, with the distances in the note."""
     rows = _rows(frame, name)
+    if not rows:
+        reason = "no student of it was trained in full yet"
+        frame.not_run(f"minutes_{name}", MINUTES, "<=", unit="CPU minutes", reason=reason)
+        return
     minutes = [row["minutes"] for row in rows]
     frame.record(
         f"minutes_{name}",
@@ -91,7 +95,7 @@ def teacher(frame: Frame) -> None:
 
 def best(frame: Frame) -> None:
     """The best objective at 4 steps within 1.25 x floor + .03, at 1 step within twice that."""
-    table = {name: _rows(frame, name) for name in SEEDS}
+    table = {name: rows for name in SEEDS if (rows := _rows(frame, name))}
     bound = _bound(frame)
     for steps, allowed in ((4, bound), (1, 2 * bound)):
         means = {name: fmean(row[str(steps)] for row in rows) for name, rows in table.items()}
