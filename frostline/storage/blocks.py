@@ -157,7 +157,7 @@ class Reader:
     def expect(self, wanted: Sequence[tuple[int, int]]) -> None:
         """See ``ranges.Reader``: blocks that are not there are fetched in the background."""
         numbers = {number for place, length in wanted for number in range(place // SIZE, -(-(place + length) // SIZE))}
-        absent = [self._piece(number, []) for number in sorted(numbers) if not self._path(number).exists()]
+        absent = [self._piece(number, []) for number in sorted(numbers) if not os.access(self._name(number), os.F_OK)]
         if absent:
             connection.start(self._expect(absent))
 
@@ -181,12 +181,15 @@ class Reader:
         return Piece(number * SIZE, min(SIZE, self.entry.size - number * SIZE), views)
 
     def _path(self, number: int) -> Path:
-        return Path(f"{self._stem}{number}.block")
+        return Path(self._name(number))
+
+    def _name(self, number: int) -> str:
+        return f"{self._stem}{number}.block"
 
     def _from_disk(self, piece: Piece) -> bool:
         """Fill the views from a block that lies there whole."""
         try:
-            handle = os.open(f"{self._stem}{piece.start // SIZE}.block", os.O_RDONLY | os.O_CLOEXEC)
+            handle = os.open(self._name(piece.start // SIZE), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
