@@ -10,6 +10,7 @@ import eventlet  # pyright: ignore[reportMissingImports]
 eventlet.monkey_patch()  # before anything else is imported
 
 import configparser  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -40,7 +41,8 @@ class Quiet:
 
 
 def main(folder: Path, port: int) -> None:
-    """Serve until killed."""
+    """Serve until killed, or until who started this is gone."""
+    parent = os.getppid()
     (folder / "disks" / "d1").mkdir(parents=True, exist_ok=True)
     conf = folder / "swift.conf"
     conf.write_text("[swift-hash]\nswift_hash_path_suffix = frostline\n[storage-policy:0]\nname = one\ndefault = yes\n")
@@ -53,8 +55,8 @@ def main(folder: Path, port: int) -> None:
         serve(configured(folder, kind, {"devices": str(folder / "disks"), "mount_check": "false"}), port + number)
     serve(configured(folder, "proxy", {}), port)
     print("ready", flush=True)
-    while True:
-        eventlet.sleep(3600)
+    while os.getppid() == parent:  # whoever started it may be killed
+        eventlet.sleep(1)
 
 
 def ring(folder: Path, kind: str, port: int) -> None:
