@@ -1,0 +1,124 @@
+"""Steps of the engine on one accelerator: their share of its matrix rate, what they wait for data, their memory."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import Frame
+from benchmarks.parts import latent_rows, scratch, small_training
+from benchmarks.parts.synthetic_cache import Kind
+from frostline import engine, loading, processes, speed
+from frostline.dataset import Batch, Dataset
+from frostline.job import Job
+from frostline.params.trainings import LaunchParams
+
+WAN_SMALL = {"layers": 30, "heads": 12, "head_dim": 128, "ffn_dim": 8960, "patch_size": [1, 2, 2]}  # 1.3B
+SIDE, PRODUCTS = 8192, 40  # of the matrices whose products give the card's rate, and how many
+WARM, STEPS, ROWS = 4, 16, 200
+NO_GPU = "no GPU here"
+
+
+class Shape(NamedTuple):
+    """What a step is made of."""
+
+    kind: Kind
+    model: dict[str, Any]
+    batch: int
+    recompute: bool
+
+
+SHAPES = {
+    "images": Shape(Kind(bucket=(1, 1024, 1024), tokens=60, text_dim=4096, text_length=512), WAN_SMALL, 8, False),
+    "clips": Shape(Kind(bucket=(81, 480, 832), tokens=60, text_dim=4096, text_length=512), WAN_SMALL, 1, True),
+}
+QUICK = Shape(latent_rows.SMALL, small_training.TINY, 2, True)
+
+
+def measure(frame: Frame, name: str) -> None:
+    """Measure and record one shape: share of the rate, wait for data, peak memory."""
+    figures = [(f"{name}_mfu", 0.55, ">="), (f"{name}_data_wait", 0.01, "<="), (f"{name}_memory", 140.0, "<=")]
+    units = ["of the card's matrix rate", "of a step", "GiB"]
+    if not frame.quick and not torch.cuda.is_available():
+        for (figure, target, op), unit in zip(figures, units, strict=True):
+            frame.not_run(figure, target, op, unit=unit, reason=NO_GPU)
+        return
+    shape, steps = (QUICK, 2) if frame.quick else (SHAPES[name], STEPS)
+    launch = LaunchParams(device="cpu" if frame.quick else "cuda", nodes=1, gpus_per_node=1, rendezvous=None)
+    with processes.joined(launch) as team, scratch.folder(frame) as folder:
+        rate = matrix_rate(team.device, *((64, 2) if frame.quick else (SIDE, PRODUCTS)))
+        dataset = Dataset(*small_training.data(folder, shape.kind, 100 if frame.quick else ROWS))
+        compute = {"dtype": "auto", "accumulate": 1, "recompute": shape.recompute, "compile": not frame.quick}
+        values = small_training.params(
+            shape.kind, batch=shape.batch, steps=WARM + steps + 1, model=shape.model, compute=compute
+        )
+        job = dataclasses.replace(small_training.job(folder / "work", dataset, values), team=team)
+        step, waited = _steps(job, steps)
+        flops = _flops(job, shape)
+        memory = torch.cuda.max_memory_allocated() / 2**30 if team.device.type == "cuda" else 0.0
+    note = f"{flops / 1e12:.3g} TFLOP a step of {shape.batch} rows in {step * 1e3:.0f} ms; the card does "
+    note += f"{rate / 1e12:.3g} TFLOP/s in bfloat16 matrix products; weights random"
+    for (figure, target, op), unit, value in zip(figures, units, [flops / step / rate, waited, memory], strict=True):
+        frame.record(figure, value, target, op, unit=unit, n=steps, spread="", note=note)
+
+
+def matrix_rate(device: torch.device, side: int, products: int) -> float:
+    """Operations a second of bfloat16 matrix products, the best of three runs."""
+    one, other = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
+    best = min(_timed(lambda: [one @ other for _ in range(products)], device) for _ in range(3))
+    return 2 * side**3 * products / best
+
+
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    _settled(device)
+    started = time.perf_counter()
+    work()
+    _settled(device)
+    return time.perf_counter() - started
+
+
+def _settled(device: torch.device) -> None:
+    """What was asked of a device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _steps(job: Job, steps: int) -> tuple[float, float]:
+    """Seconds of a step, and the share of it that data were waited for."""
+    moments: list[float] = []
+    waits: list[float] = []
+    reading = loading.read
+
+    def read(*given: Any, **named: Any) -> Iterator[Batch]:
+        batches = reading(*given, **named)
+        try:
+            while True:
+                asked = time.perf_counter()
+                batch = next(batches, None)
+                waits.append(time.perf_counter() - asked)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            batches.close()
+
+    def objective(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
+        if network.training:
+            _settled(job.team.device)
+            moments.append(time.perf_counter())
+        return job.objective(network, batch, noise, sigma)
+
+    with mock.patch.object(loading, "read", read):
+        engine.run(dataclasses.replace(job, objective=objective))
+    took = moments[WARM + steps] - moments[WARM]
+    return took / steps, sum(waits[WARM + 1 : WARM + 1 + steps]) / took
+
+
+def _flops(job: Job, shape: Shape) -> float:
+    latent = job.dataset.space.shape(shape.kind.bucket)
+    tokens = speed.tokens(latent, tuple(shape.model["patch_size"]))
+    return 3 * shape.batch * speed.forward_flops(job.network.config, tokens, shape.kind.text_length)
