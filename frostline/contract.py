@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import pydantic
+
 from frostline import digests, files, records
 from frostline.errors import Refused, WrongUse
 from frostline.records import Record
@@ -57,11 +59,22 @@ class LatentSpace(Record):
         return (self.z_dim, 1 + (frames - 1) // self.temporal_stride, height // stride, width // stride)
 
 
+class Diffusion(Record):
+    """The DDPM schedule that a network learned on (``frostline.diffusion``)."""
+
+    steps: int = 1000
+    betas: Literal["linear", "scaled_linear"]  # the second: linear in their square roots
+    beta_start: float
+    beta_end: float
+    zero_terminal_snr: bool  # rescaled so that nothing is left of the clean latent at the last step
+
+
 class Process(Record):
     """What a network was trained to predict: true of every model."""
 
     path: Literal["flow_matching"] = "flow_matching"  # noised = (1 - sigma) * clean + sigma * noise
-    prediction: Literal["velocity"] = "velocity"  # noise - clean
+    prediction: Literal["velocity", "v_prediction", "epsilon"] = "velocity"  # noise - clean; or on a DDPM schedule
+    diffusion: Diffusion | None = None  # the schedule of the other two; they are read as velocities on the path above
     sigma_convention: Literal["1 is noise"] = "1 is noise"
     timestep_scale: float = TIMESTEP_SCALE  # the network takes timestep_scale * sigma
     shift: float  # of the training's sigma distribution
@@ -70,6 +83,15 @@ class Process(Record):
     buckets: tuple[tuple[int, int, int], ...] | None = None  # trained (frames, height, width) in pixels; None: unknown
     conditioning: Literal["none"] = "none"
     expert_boundary: float | None = None  # sigma from which the high-noise expert serves
+
+    @pydantic.model_validator(mode="after")
+    def predicts_on_its_schedule(self) -> "Process":
+        """Refuse a prediction without its schedule, and epsilon where it says nothing."""
+        if (self.prediction == "velocity") != (self.diffusion is None):
+            raise ValueError(f"prediction {self.prediction} and diffusion {self.diffusion} do not belong together")
+        if self.prediction == "epsilon" and self.diffusion is not None and self.diffusion.zero_terminal_snr:
+            raise ValueError("epsilon says nothing at the end of a schedule of zero terminal signal: use v_prediction")
+        return self
 
 
 class Sampling(Record):

@@ -147,8 +147,8 @@ def _save(
     average: Average[WanTransformer3DModel],
     optimizer: Optimizer,
 ) -> None:
-    looked = progress.validation[-1] if progress.validation else {"step": -1}
-    loss = validation_loss(looked) if looked["step"] == progress.step else None
+    looked = [point for point in progress.validation[-1:] if point["step"] == progress.step]
+    loss = validation_loss(looked[0]) if looked else None
     checkpoints.save(progress.step, _tensors(network, average, optimizer), progress.state(), loss=loss)
 
 

@@ -28,15 +28,15 @@ def launch(params: LaunchParams, module: str, arguments: Sequence[str]) -> None:
 
     Raises Preempted if they were stopped by SIGTERM and have saved, FrostlineError if one of them failed.
     """
-    where = {"rdzv_backend": "c10d", "rdzv_endpoint": params.rendezvous or "localhost:0"}
     config = LaunchConfig(
         min_nodes=params.nodes,
         max_nodes=params.nodes,
         nproc_per_node=params.gpus_per_node,
         run_id=module,
+        rdzv_backend="c10d",
+        rdzv_endpoint=params.rendezvous or "localhost:0",
         max_restarts=0,
         shutdown_timeout=SAVING,
-        **where,
     )
     try:
         elastic_launch(config, sys.executable)("-m", module, *arguments)

@@ -95,7 +95,8 @@ def save(
         Training, {**training, "weights_digest": digests.of_file(folder / WEIGHTS)}, origin="training.json"
     )
     contracts.save(contract, folder)
-    stock = None if contract.sampling is None else sampling.stock_scheduler(contract.sampling)
+    flows = contract.process is None or contract.process.prediction == "velocity"  # as stock flow schedulers expect
+    stock = sampling.stock_scheduler(contract.sampling) if contract.sampling is not None and flows else None
     if stock is not None:
         stock.save_pretrained(folder / "scheduler")
     files.write_json(folder / "base.json", base.model_dump(mode="json"))

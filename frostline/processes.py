@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from frostline.errors import WrongUse
+from frostline.errors import FrostlineError, WrongUse
 from frostline.params.trainings import LaunchParams
 
 STARTED = "RANK"  # the variable by which torchrun tells a process its number
@@ -78,9 +78,11 @@ def joined(launch: LaunchParams) -> Iterator[Team]:
         return
     _meet(device)
     rank, world = distributed.get_rank(), distributed.get_world_size()
-    mesh = init_device_mesh(device.type, (world,))
+    mesh, aside = init_device_mesh(device.type, (world,)), distributed.new_group(backend="gloo")
+    if not isinstance(aside, distributed.ProcessGroup):
+        raise FrostlineError(f"process {rank} of {world} is not part of the group of all")
     try:
-        yield Team(rank=rank, world=world, device=device, mesh=mesh, aside=distributed.new_group(backend="gloo"))
+        yield Team(rank=rank, world=world, device=device, mesh=mesh, aside=aside)
     finally:
         distributed.destroy_process_group()
 

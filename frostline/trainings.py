@@ -107,7 +107,12 @@ def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
         theirs_is=str(teacher.folder),
         remedy="a student learns from a teacher of its own latent space: cache with the teacher's base, or train one",
     )
-    _, sampled = teacher.sampled()
+    learned, sampled = teacher.sampled()
+    if learned.prediction != "velocity":
+        raise Refused(
+            f"{teacher.folder}: it predicts {learned.prediction}; students of such teachers are not built yet: distil "
+            "from one that predicts a velocity"
+        )
     if sampled.guidance_form == "folded":
         raise Refused(
             f"{teacher.folder}: guidance {sampled.guidance:g} is folded into its weights and would be applied twice; "

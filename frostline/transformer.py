@@ -15,7 +15,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
-from frostline import randomness
+from frostline import diffusion, randomness
 from frostline.contract import LatentSpace, Process
 from frostline.errors import WrongUse
 from frostline.params.trainings import ModelParams
@@ -79,13 +79,23 @@ def velocity_fn(model: nn.Module, text: Tensor, process: Process) -> VelocityFn:
     """The network under one batch of texts (B, L, D) as a function of (noised, sigma)."""
 
     def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
-        return model(noised, timestep(sigma, process), text, return_dict=False)[0]
+        if process.prediction == "velocity":
+            return predicted(model, noised, sigma, text, process)
+        given = predicted(model, diffusion.diffused(noised, sigma), sigma, text, process)
+        return diffusion.velocity(noised, given, sigma, process.prediction)
 
     return velocity
 
 
+def predicted(model: nn.Module, given: Tensor, sigma: Tensor, text: Tensor, process: Process) -> Tensor:
+    """What the network says of latents as it knows them, at sigma (B,): whatever it learned to predict."""
+    return model(given, timestep(sigma, process), text, return_dict=False)[0]
+
+
 def timestep(sigma: Tensor, process: Process) -> Tensor:
-    """What the network takes for sigma (B,): float32, scaled in float64."""
+    """What the network takes for sigma (B,): float32, made in float64."""
+    if process.diffusion is not None:
+        return diffusion.timestep(sigma, process.diffusion).float()
     return (sigma.double() * process.timestep_scale).float()
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks import Frame
 from benchmarks.parts import in_turn, scratch, small_training
 from benchmarks.parts.in_turn import Cost
-from frostline import engine, randomness, schedule, transformer
+from frostline import engine, randomness, schedule
 from frostline.batches import Batches
 from frostline.checkpoints import Checkpoints
 from frostline.dataset import Batch, Dataset
@@ -146,9 +146,8 @@ def _interval() -> int:
 
 def _saving(job: Job, work: Path, saves: int) -> list[float]:
     """Wall seconds that steps wait for a checkpoint, each: the time until ``save`` returns."""
-    network = transformer.create(job.params.model, job.dataset.space, seed=0)
-    optimizer = Optimizer(network, job.params.optimizer, 1)
-    state = network.state_dict()
+    optimizer = Optimizer(job.network, job.params.optimizer, 1)
+    state = job.network.state_dict()
     tensors = {"network": state, "average": state, "optimizer": optimizer.tensors()}
     kept = Checkpoints(work, {}, job.params.keep)
     return [_timed(lambda step=step: kept.save(step, tensors, {"losses": [0.0]}, loss=None)) for step in range(saves)]
