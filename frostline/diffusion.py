@@ -28,16 +28,20 @@ from frostline.errors import WrongUse
 Prediction = Literal["v_prediction", "epsilon"]
 
 
-@functools.lru_cache(maxsize=8)
 def sigmas(schedule: Diffusion) -> Tensor:
     """The sigma of every timestep (steps,) float64, rising."""
     ends = (schedule.beta_start, schedule.beta_end)
-    if schedule.betas == "scaled_linear":
-        betas = torch.linspace(ends[0] ** 0.5, ends[1] ** 0.5, schedule.steps, dtype=torch.float64) ** 2
+    return _sigmas(schedule.betas, *ends, schedule.steps, schedule.zero_terminal_snr)
+
+
+@functools.lru_cache(maxsize=8)
+def _sigmas(betas: str, first: float, last: float, steps: int, zero_terminal_snr: bool) -> Tensor:
+    if betas == "scaled_linear":
+        noise = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
     else:
-        betas = torch.linspace(*ends, schedule.steps, dtype=torch.float64)
-    kept = torch.cumprod(1 - betas, 0).sqrt()
-    if schedule.zero_terminal_snr:
+        noise = torch.linspace(first, last, steps, dtype=torch.float64)
+    kept = torch.cumprod(1 - noise, 0).sqrt()
+    if zero_terminal_snr:
         kept = (kept - kept[-1]) * kept[0] / (kept[0] - kept[-1])
     added = (1 - kept**2).sqrt()
     return added / (kept + added)

@@ -272,7 +272,7 @@ def _open(path: Path) -> tuple[Payload, Runs]:
     return payloads.open_payload(_text_of(path), EMBEDDING, None, runs), runs
 
 
-def _compared(path: Path, data: np.ndarray, start: int, counts: np.ndarray, runs: Runs) -> list[str]:
+def _compared(path: str, data: np.ndarray, start: int, counts: np.ndarray, runs: Runs) -> list[str]:
     """The digests of runs of rows that follow each other, computed and compared; raises Refused where one differs."""
     run, done, found = int(np.searchsorted(runs.first, start)), 0, list[str]()
     for number, count in enumerate(counts.tolist(), run):

@@ -55,7 +55,7 @@ def write_items(
 
 def write_text(path: Path, space: LatentSpace, facts: pa.Table, data: np.ndarray) -> None:
     """Write the tokens of captions, in their order: embeddings as bytes (n_tokens, width)."""
-    lengths = np.from_dlpack(facts.column("tokens").combine_chunks())  # to_numpy would load pandas
+    lengths = np.asarray(np.from_dlpack(facts.column("tokens").combine_chunks()), np.int64)  # to_numpy loads pandas
     ids = facts.column("text_id").combine_chunks()
     which = pa.array(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths))
     ends = np.cumsum(lengths)

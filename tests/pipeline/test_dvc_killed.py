@@ -37,7 +37,8 @@ def test_a_stage_ends_with_a_killed_dvc_whatever_the_shell(tmp_path: Path, shell
     with subprocess.Popen([*DVC, "repro"], cwd=tmp_path, env=environment) as dvc:
         deadline = time.monotonic() + SECONDS
         while not (tmp_path / "pid").exists():
-            assert dvc.poll() is None and time.monotonic() < deadline
+            assert dvc.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.1)
         stage = psutil.Process(int((tmp_path / "pid").read_text()))
         dvc.send_signal(signal.SIGKILL)
