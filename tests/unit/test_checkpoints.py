@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ OURS = {"contract": "a", "dataset": "b"}
 
 
 def kept(work, identity=OURS, **changed):
-    return Checkpoints(work, identity, KeepParams(**{"last": 2, "best": 0, "milestones": None, **changed}), ALONE)
+    settings: dict[str, Any] = {"last": 2, "best": 0, "milestones": None, **changed}
+    return Checkpoints(work, identity, KeepParams(**settings), ALONE)
 
 
 def save(work, step, loss=None, **changed):
@@ -24,10 +26,10 @@ def save(work, step, loss=None, **changed):
 
 
 def restored(work, identity=OURS):
-    """What the newest checkpoint holds: its state, and one of its tensors."""
+    """What the newest checkpoint holds: its state, empty if there is none, and one of its tensors."""
     tensor = torch.zeros(1000)
     state = kept(work, identity).restore({"network": {"weight": tensor}})
-    return state, tensor
+    return state or {}, tensor
 
 
 def names(work):
@@ -35,7 +37,7 @@ def names(work):
 
 
 def test_the_newest_comes_back_and_two_are_kept(tmp_path):
-    assert restored(tmp_path)[0] is None
+    assert not restored(tmp_path)[0]
     assert kept(tmp_path).newest is None
     for step in (10, 20, 100):
         save(tmp_path, step)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -19,7 +20,7 @@ from frostline.processes import ALONE
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
-ONE = {"device": "cpu", "nodes": 1, "gpus_per_node": 1, "rendezvous": None}
+ONE: dict[str, Any] = {"device": "cpu", "nodes": 1, "gpus_per_node": 1, "rendezvous": None}
 
 
 def order(folder: Path, name: str, count: int, **changed) -> Path:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from frostline.processes import ALONE, Team
 from tests import tiny
 from tests.unit.test_engine import stopped_at
 
-COMPUTE = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
+COMPUTE: dict[str, Any] = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,6 @@ def test_a_batch_is_asked_on_the_grid_of_its_process():
     drawn = torch.tensor([0.33, 0.95], dtype=torch.float64)
     here, following = consistency.neighbours(drawn, tiny.process().shift)
     noised = path.noised(clean, noise, here)
-    fns = [transformer.velocity_fn(of, text, tiny.process()) for of in (student, average)]
-    expected = consistency.losses(*fns, taught(batch), noised, here, following)
+    asked, target = (transformer.velocity_fn(of, text, tiny.process()) for of in (student, average))
+    expected = consistency.losses(asked, target, taught(batch), noised, here, following)
     torch.testing.assert_close(objective(student, batch, noise, drawn), expected)

@@ -1,5 +1,7 @@
 """The flow map against a Gaussian, whose flow map is known in closed form, and against forward differentiation."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -38,7 +40,7 @@ def right(noised, sigma, end):
 
 
 def losses(student, sigma=SIGMA, end=END, noised=NOISED, **settings):
-    wanted = {"derivative": flow_map.exact, "warmth": 1.0, "normalised": False} | settings
+    wanted: dict[str, Any] = {"derivative": flow_map.exact, "warmth": 1.0, "normalised": False} | settings
     return flow_map.losses(student, GAUSSIAN.velocity, noised, sigma, end, **wanted)
 
 
