@@ -133,10 +133,8 @@ def again(frame: Frame) -> None:
         print("  rehearsed by run")
         return
     with tempfile.TemporaryDirectory() as folder:
-        environment = project.bare(Path(folder) / "home")
         clone = project.clone(Path(folder) / "clone")
-        project.run(["make", "install"], clone, environment)
-        _kill_and_repeat(clone, environment)
+        _kill_and_repeat(clone, project.installed(project.bare(Path(folder) / "home")))
         _same_bytes(
             frame, "killed_differing_files", clone, "a fresh clone, dvc killed (SIGKILL) in train and run again"
         )
@@ -192,7 +190,7 @@ def _kill_and_repeat(clone: Path, environment: dict[str, str]) -> None:
     def training() -> bool:
         return any(clone.glob(".work/train-*/*/step-*"))
 
-    repro, environment = ["dvc", "repro"], project.activated(environment, clone)
+    repro = ["dvc", "repro"]
     project.kill_when(training, repro, clone, environment)
     resumed = project.run(repro, clone, environment)
     if "going on after step" not in resumed.output:

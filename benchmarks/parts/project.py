@@ -9,6 +9,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,11 @@ def bare(home: Path) -> dict[str, str]:
 def activated(environment: Mapping[str, str], clone: Path) -> dict[str, str]:
     """The environment after `source .venv/bin/activate`."""
     return {**environment, "PATH": f"{clone / '.venv' / 'bin'}:{environment['PATH']}"}
+
+
+def installed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the commands that are installed beside this Python; a clone's own code comes first there."""
+    return {**environment, "PATH": f"{Path(sys.prefix) / 'bin'}:{environment['PATH']}"}
 
 
 def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ran:
