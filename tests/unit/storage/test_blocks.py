@@ -143,12 +143,13 @@ def test_leftovers_of_killed_writers_count_and_go(entry: storage.Blob, tmp_path:
 
 
 def hammer(entry: storage.Blob, folder: Path, seed: int) -> None:
+    blocks.SIZE = SIZE  # in a process of its own
     reader = storage.reader(entry, storage.Blocks(folder, 3 * SIZE))
     assert all(right(reader, 100 * seed + number, count=2) for number in range(5))
 
 
 def test_processes_that_take_each_others_blocks_away_read_what_is_right(entry: storage.Blob, tmp_path: Path):
-    others = [multiprocessing.get_context("fork").Process(target=hammer, args=(entry, tmp_path, n)) for n in range(3)]
+    others = [multiprocessing.get_context("spawn").Process(target=hammer, args=(entry, tmp_path, n)) for n in range(3)]
     for process in others:
         process.start()
     for process in others:

@@ -99,7 +99,7 @@ def test_several_publish_at_once(bucket: str, tmp_path: Path, relay: Relay):
     for number, contents in enumerate(every):
         (tmp_path / str(number)).mkdir()
         found, last = write(tmp_path / str(number), *contents)
-        process = multiprocessing.get_context("fork").Process(
+        process = multiprocessing.get_context("spawn").Process(
             target=storage.publish, args=(found, f"s3://{bucket}/cache"), kwargs={"last": last}
         )
         process.start()
@@ -123,7 +123,7 @@ def test_killed_after_any_request_a_reader_finds_the_old_or_the_new_and_it_goes_
     ends: list[int | None] = []
     for allowed in range(0, 40, 2):
         relay.allowed, relay.refused = allowed, 0
-        process = multiprocessing.get_context("fork").Process(
+        process = multiprocessing.get_context("spawn").Process(
             target=storage.publish, args=(found, address), kwargs={"last": last}
         )
         process.start()
