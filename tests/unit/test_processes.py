@@ -87,11 +87,11 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
         pytest.raises(WrongUse, match="gpus_per_node 2, and there are 1 GPUs"),
-        processes.joined(LaunchParams(**{**ONE, "device": "auto", "gpus_per_node": 2})),
+        processes.joined(LaunchParams(**dict[str, Any](ONE, device="auto", gpus_per_node=2))),
     ):
         pass
 
 
 def test_nodes_must_know_where_to_meet():
     with pytest.raises(ValueError, match="rendezvous is null for 2 nodes"):
-        LaunchParams(**{**ONE, "nodes": 2})
+        LaunchParams(**dict[str, Any](ONE, nodes=2))

@@ -24,7 +24,8 @@ COMPUTE: dict[str, Any] = {"dtype": "float32", "accumulate": 1, "recompute": Fal
 def team():
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     mesh = init_device_mesh("cpu", (1,))
-    yield Team(mesh=mesh, aside=distributed.new_group(backend="gloo"))
+    aside: Any = distributed.new_group(backend="gloo")
+    yield Team(mesh=mesh, aside=aside)
     distributed.destroy_process_group()
 
 
@@ -57,7 +58,8 @@ def weights(outcome):
 def distance(one, other):
     """Relative L2 distance of two sets of weights."""
     apart = sum((tensor - other[name]).double().square().sum() for name, tensor in one.items())
-    return float((apart / sum(tensor.double().square().sum() for tensor in one.values())).sqrt())
+    whole = sum(float(tensor.double().square().sum()) for tensor in one.values())
+    return (float(apart) / whole) ** 0.5
 
 
 def test_a_sharded_training_comes_to_the_weights_of_one_process(rows, team, alone, tmp_path):
@@ -107,11 +109,15 @@ def test_bfloat16_computes_coarsely_on_fine_weights(rows, team, alone, tmp_path)
 
 
 def test_timesteps_are_embedded_in_float32_where_blocks_compute_in_bfloat16(team):
-    network = sharding.place(tiny.network(), ComputeParams(**{**COMPUTE, "dtype": "bfloat16"}), team)
+    network = sharding.place(tiny.network(), ComputeParams(**dict[str, Any](COMPUTE, dtype="bfloat16")), team)
     seen = {}
     for name in ("condition_embedder.time_proj", "blocks.0.attn1.to_q", "proj_out"):
         watched = network.get_submodule(name)
-        watched.register_forward_hook(lambda _module, _given, out, name=name: seen.update({name: out.dtype}))
+
+        def see(_module: object, _given: object, out: torch.Tensor, name: str = name) -> None:
+            seen[name] = out.dtype
+
+        watched.register_forward_hook(see)
     network(torch.zeros(1, 4, 1, 2, 2), torch.tensor([999.4]), torch.zeros(1, 6, 8))
     assert seen["condition_embedder.time_proj"] == torch.float32
     assert (seen["blocks.0.attn1.to_q"], seen["proj_out"]) == (torch.bfloat16, torch.bfloat16)
@@ -119,4 +125,4 @@ def test_timesteps_are_embedded_in_float32_where_blocks_compute_in_bfloat16(team
 
 def test_bfloat16_in_one_process_on_a_cpu_is_refused():
     with pytest.raises(WrongUse, match=r"compute\.dtype is bfloat16"):
-        sharding.place(tiny.network(), ComputeParams(**{**COMPUTE, "dtype": "bfloat16"}), ALONE)
+        sharding.place(tiny.network(), ComputeParams(**dict[str, Any](COMPUTE, dtype="bfloat16")), ALONE)
