@@ -2,9 +2,9 @@
 
     python -m benchmarks.NAME [--quick] [--only PART ...]
 
-prints a table and writes benchmarks/results/NAME.json. `--quick` (under 15 s) goes through the same code at a tiny size
-and writes nothing; what a part lacks is listed as not run, never as met. A verdict is always computed from value, op
-and target, so none is stored.
+prints a table and writes benchmarks/results/NAME.json. `--quick` (seconds a part) goes through the same code at a tiny
+size and writes nothing; what a part lacks is listed as not run, never as met. A verdict is always computed from value,
+op and target, so none is stored.
 """
 
 import argparse
@@ -90,7 +90,7 @@ class Frame:
 def main(name: str, parts: Mapping[str, Callable[[Frame], None]], argv: Sequence[str] | None = None) -> Frame:
     """Run the parts of a script and, unless quick, merge their figures into its results."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
-    parser.add_argument("--quick", action="store_true", help="a tiny size, under 15 s; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="a tiny size, seconds a part; writes nothing")
     parser.add_argument(
         "--only", nargs="+", choices=list(parts), default=list(parts), metavar="PART", help=", ".join(parts)
     )

@@ -56,10 +56,10 @@ def run(job: Job) -> Outcome:
     checkpoints = Checkpoints(job.work, job.belongs_to, params.keep, team)
     progress = _resume(job, checkpoints, network, average, optimizer)
     meter = Meter(network.config, world=team.world, device=team.device)
-    preemption = Preemption()
     readers = loading.readers(batches, threads=params.threads, share=share)
     with (
         failing.memory_explained(job),
+        Preemption() as preemption,
         contextlib.closing(loading.read(batches, progress.step, end, share=share, readers=readers)) as read,
         tqdm.tqdm(
             total=end, initial=progress.step, desc=job.name, unit="step", mininterval=2.0, disable=not team.leads

@@ -91,11 +91,20 @@ def publish(folder: Path, output: str | Path) -> None:
 
 
 class Preemption:
-    """Turns SIGTERM into a flag that a loop asks for between steps."""
+    """Turns SIGTERM into a flag that a loop asks for between steps, as long as it is entered.
+
+    Afterwards SIGTERM means what it did before: a process forked later must still be ended by it.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        signal.signal(signal.SIGTERM, self._ask)
+
+    def __enter__(self) -> "Preemption":
+        self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
 
     def _ask(self, *_: object) -> None:
         self.asked = True

@@ -6,8 +6,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import functools
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_left() -> Iterator[None]:
+    """A test, or what it tests, that goes on answering SIGTERM fails: what is forked later would not end by it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    found = signal.signal(signal.SIGTERM, before)
+    assert found is before, f"SIGTERM is answered by {found}"
 
 
 # Tiny parts that many tests need: a base in the layout of a Wan pipeline, and models that live on it. Weights are

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.waiting import until
 
 DVC = [sys.executable, "-m", "dvc"]
 STAGE = """import os, pathlib, time
@@ -24,7 +25,6 @@ GRAPH = """stages:
     cmd: exec {python} stage.py
     outs: [one.txt]
 """
-SECONDS = 60
 
 
 @pytest.mark.parametrize("shell", [None, "/bin/bash"])
@@ -35,11 +35,8 @@ def test_a_stage_ends_with_a_killed_dvc_whatever_the_shell(tmp_path: Path, shell
     (tmp_path / "dvc.yaml").write_text(GRAPH.format(python=sys.executable))
     (tmp_path / "stage.py").write_text(STAGE)
     with subprocess.Popen([*DVC, "repro"], cwd=tmp_path, env=environment) as dvc:
-        deadline = time.monotonic() + SECONDS
-        while not (tmp_path / "pid").exists():
-            assert dvc.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: (tmp_path / "pid").exists() or dvc.poll() is not None)
+        assert dvc.poll() is None
         stage = psutil.Process(int((tmp_path / "pid").read_text()))
         dvc.send_signal(signal.SIGKILL)
     gone, _ = psutil.wait_procs([stage], timeout=10)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ from prefect.client.schemas import State
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import graph, orchestrator, pipeline
+from tests.waiting import until
 
 DVC = [sys.executable, "-m", "dvc"]
 CHAIN = """
@@ -187,22 +188,15 @@ def running(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(project)]
     flow_process = subprocess.Popen(command, env={**os.environ, "PREFECT_HOME": str(project / ".prefect")})
     try:
-        wait_for(lambda: (project / "pid").exists() and (project / "pid").read_text() != "", 90)
+        until(lambda: (project / "pid").exists() and (project / "pid").read_text() != "")
         yield flow_process, int((project / "pid").read_text())
     finally:
         flow_process.kill()
-        flow_process.wait()
+        flow_process.wait(60)
 
 
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
-        time.sleep(0.1)
 
 
 def test_sigterm_lets_the_stage_save_and_ends_the_flow(project: Path, running: tuple[subprocess.Popen[bytes], int]):
@@ -221,5 +215,5 @@ def test_a_killed_flow_leaves_nothing_behind(project: Path, running: tuple[subpr
     assert stage in {process.pid for process in started}
     assert {"dvc", "prefect"} <= {word for process in started for word in process.cmdline()}
     flow_process.kill()
-    wait_for(lambda: not any(alive(process) for process in started), 20)
+    until(lambda: not any(alive(process) for process in started), 20)
     assert not (project / "saved").exists()

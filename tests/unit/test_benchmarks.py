@@ -19,6 +19,7 @@ from benchmarks.parts.in_turn import Cost
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if path.stem != "page")
+LONG = {"pipeline", "training"}  # quick forms that run whole stages, again and again
 PROMISED: dict[str, Any] = {"unit": "s", "n": 3, "spread": "", "note": ""}
 
 
@@ -174,7 +175,9 @@ def test_every_script_says_what_it_measures():
         assert importlib.import_module(f"benchmarks.{name}").__doc__
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SCRIPTS]
+)
 def test_the_quick_form_runs_and_writes_nothing(name: str):
     before = results()
     done = subprocess.run(

@@ -4,7 +4,6 @@ import os
 import shlex
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from frostline.errors import WrongUse
 from frostline.media.kinds import Medium
 from frostline.params.sources import CommandCaptioner, ModelCaptioner
 from frostline.sources.entries import Entry
+from tests.waiting import until
 
 ASKED = "asked.txt"  # what a program was asked, one id a line
 HONEST = """
@@ -193,10 +193,7 @@ def test_a_program_that_hangs_is_ended_with_what_it_started(root, tmp_path, monk
         entries(root), program(tmp_path, "    time.sleep(60)", before=child), tmp_path, "no answer for 1 s"
     )
     started = int(message.split()[-1])
-    deadline = time.monotonic() + 10
-    while _runs(started):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not _runs(started), 10)
 
 
 def _runs(process):

@@ -1,6 +1,3 @@
-import multiprocessing
-import os
-import signal
 from typing import Any
 
 import pytest
@@ -11,6 +8,8 @@ from frostline.checkpoints import Checkpoints
 from frostline.errors import Refused
 from frostline.params.trainings import KeepParams
 from frostline.processes import ALONE
+from tests import processes
+from tests.waiting import SECONDS, until
 
 OURS = {"contract": "a", "dataset": "b"}
 
@@ -85,26 +84,22 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     assert restored(tmp_path)[0]["step"] == 10
 
 
-def _saves_for_ever(work, started):
+def _saves_for_ever(work):
     step = 0
     while True:
         step += 1
         save(work, step)
-        started.set()
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child starts no thread and asks for no lock
 def test_a_kill_in_the_middle_of_writing_leaves_whole_checkpoints(tmp_path):
-    spawn = multiprocessing.get_context("fork")
     for delay in (0.0, 0.002, 0.005, 0.011):
-        started = spawn.Event()
-        writer = spawn.Process(target=_saves_for_ever, args=(tmp_path, started))
-        writer.start()
-        assert started.wait(20)
+        work = tmp_path / str(delay)
+        writer = processes.start(_saves_for_ever, work)
+        until(lambda work=work: list(work.glob("step-*")))
         writer.join(delay)
-        os.kill(writer.pid or 0, signal.SIGKILL)
-        writer.join(20)
-        state, tensor = restored(tmp_path)
+        writer.kill()
+        writer.join(SECONDS)
+        state, tensor = restored(work)
         assert tensor.eq(state["step"]).all()
 
 

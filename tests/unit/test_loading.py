@@ -19,6 +19,7 @@ from frostline.errors import Refused, WrongUse
 from frostline.params.trainings import BucketShare
 from frostline.store import parts
 from tests import tiny
+from tests.waiting import until
 
 STEPS = 12
 pytestmark = [
@@ -160,10 +161,7 @@ def test_readers_end_when_their_training_is_killed(rows):
     readers = [pids.get(timeout=20) for _ in range(2)]
     os.kill(training.pid or 0, signal.SIGKILL)
     training.join(20)
-    until = time.monotonic() + 3  # sooner than the loader's own readers would look for their parent
-    while any(_runs(pid) for pid in readers):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    until(lambda: not any(_runs(pid) for pid in readers), 3)  # sooner than the loader's own would look for their parent
 
 
 def _runs(pid):

@@ -115,15 +115,13 @@ def test_finished_work_takes_the_place_of_the_old_output(here):
 
 def test_a_signal_is_a_question_answered_between_steps():
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        preemption = workspace.Preemption()
+    with workspace.Preemption() as preemption:
         preemption.stop_if_asked("nowhere")
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Preempted, match=r"here.*again") as caught:
             preemption.stop_if_asked("here")
-        assert caught.value.exit_code == 75
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert caught.value.exit_code == 75
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_settings_that_are_already_made_stay(monkeypatch):

@@ -1,6 +1,5 @@
 """Blocks of objects on a local disk: fetched once, never mixed, never torn, never more than the bound."""
 
-import multiprocessing
 import os
 import pickle
 import random
@@ -12,8 +11,10 @@ import pytest
 
 from frostline import errors, storage
 from frostline.storage import blocks
+from tests import processes
 from tests.object_store import Put, ask
 from tests.relay import Relay
+from tests.waiting import SECONDS
 
 pytest_plugins = ["tests.servers"]
 
@@ -54,8 +55,7 @@ def test_a_block_is_fetched_once_for_all_readers_and_processes(entry: storage.Bl
     assert relay.said("GET") == ["GET a"] * 11
     others = [storage.reader(entry, kept), pickle.loads(pickle.dumps(reader))]  # noqa: S301 - our own
     assert all(right(other, seed) for other in others for seed in range(5))
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert all(pool.starmap(right, [(reader, seed) for seed in range(5)]))
+    assert all(processes.forked(right, reader, seed) for seed in range(5))
     with reader.open() as file:
         file.seek(SIZE - 3)
         assert file.read(9) == DATA[SIZE - 3 : SIZE + 6]
@@ -149,11 +149,9 @@ def hammer(entry: storage.Blob, folder: Path, seed: int) -> None:
 
 
 def test_processes_that_take_each_others_blocks_away_read_what_is_right(entry: storage.Blob, tmp_path: Path):
-    others = [multiprocessing.get_context("spawn").Process(target=hammer, args=(entry, tmp_path, n)) for n in range(3)]
+    others = [processes.start(hammer, entry, tmp_path, n) for n in range(3)]
     for process in others:
-        process.start()
-    for process in others:
-        process.join(60)
+        process.join(SECONDS)
     assert [process.exitcode for process in others] == [0, 0, 0]
     assert [path for path in held(tmp_path) if path.name.startswith(".")] == []
     assert sum(path.stat().st_size for path in held(tmp_path)) <= (3 + 2) * SIZE  # each may be writing the last of its

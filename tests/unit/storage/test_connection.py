@@ -14,6 +14,7 @@ from s3fs import S3FileSystem
 from frostline import errors, storage
 from tests.object_store import Put, Swift, ask
 from tests.relay import Relay
+from tests.waiting import SECONDS, until
 
 pytest_plugins = ["tests.servers"]
 
@@ -69,16 +70,15 @@ def test_an_object_replaced_in_mid_read_is_never_mixed(bucket: str, put: Put, re
     relay.cuts += [1_000_000]
 
     def replace() -> None:
-        while relay.answered == 0:
-            time.sleep(0.001)
+        until(lambda: relay.answered > 0)
         relay.latency = 1.0  # the request after the cut waits until the object is another one
         put("big", DATA[::-1])
 
-    replaced = threading.Thread(target=replace)
+    replaced = threading.Thread(target=replace, daemon=True)
     replaced.start()
     with pytest.raises(storage.Changed, match="/big: another object than when it was listed"):
         blob.read(blob.size)
-    replaced.join()
+    replaced.join(SECONDS)
 
 
 def test_an_answer_that_hangs_or_crawls_ends_after_patience(big: storage.Blob, relay: Relay, impatient: None):
@@ -141,15 +141,14 @@ def test_a_read_goes_on_when_a_killed_server_is_back(own: Swift, monkeypatch: py
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
     relay.rate = 1.5 * MIB
     found: list[bytes] = []
-    reading = threading.Thread(target=lambda: found.append(blob.read(blob.size)))
+    reading = threading.Thread(target=lambda: found.append(blob.read(blob.size)), daemon=True)
     reading.start()
-    while relay.answered < MIB:
-        time.sleep(0.01)
+    until(lambda: relay.answered >= MIB)
     own.kill()
     time.sleep(0.5)
     assert reading.is_alive()
     own.start()
-    reading.join(60)
+    reading.join(SECONDS)
     relay.close()
     assert found == [DATA]
 

@@ -1,6 +1,5 @@
 """A reader of a local file brings exactly the bytes of ranges, in one system call each."""
 
-import multiprocessing
 import os
 import pickle
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import strategies
 
 from frostline import storage
+from tests import processes
 
 DATA = os.urandom(10_000)
 
@@ -39,8 +39,7 @@ def test_a_reader_goes_to_other_processes_and_stays_with_its_file(file: Path, tm
     path.write_bytes(b"12345")
     reader = storage.reader(storage.blob(str(tmp_path), "a"))
     assert storage.read(pickle.loads(pickle.dumps(reader)), [(1, 2)]) == [b"23"]  # noqa: S301 - our own
-    with multiprocessing.get_context("fork").Pool(1) as other:
-        assert other.apply(storage.read, (reader, [(3, 2)])) == [b"45"]
+    assert processes.forked(storage.read, reader, [(3, 2)]) == [b"45"]
     path.unlink()
     path.write_bytes(b"abcde")
     assert storage.read(reader, [(0, 5)]) == [b"12345"]

@@ -1,18 +1,18 @@
 """A reader finds the old list or the new one, and all that it names."""
 
 import json
-import multiprocessing
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from frostline import digests, errors, storage
 from frostline.storage import Published, Sending, publishing
+from tests import processes
 from tests.object_store import Put, ask, keys, uploads
 from tests.relay import FOREVER, Relay
+from tests.waiting import SECONDS, until
 
 pytest_plugins = ["tests.servers"]
 
@@ -77,15 +77,14 @@ def test_an_object_that_vanishes_meanwhile_is_named_and_there_is_no_list(bucket:
     relay.latency = 0.1
 
     def remove() -> None:
-        while f"cache/{found[0].name}" not in keys(bucket):
-            time.sleep(0.01)
+        until(lambda: f"cache/{found[0].name}" in keys(bucket))
         ask("delete_object", Bucket=bucket, Key=f"cache/{found[0].name}")
 
-    removing = threading.Thread(target=remove)
+    removing = threading.Thread(target=remove, daemon=True)
     removing.start()
     with pytest.raises((storage.Gone, storage.Changed), match=f"^s3://{bucket}/cache/{found[0].name}: "):
         storage.publish(found, f"s3://{bucket}/cache", last=last)
-    removing.join()
+    removing.join(SECONDS)
     assert listed(bucket) is None
     storage.publish(found, f"s3://{bucket}/cache", last=last)
     assert listed(bucket) == [b"one", b"two"]
@@ -99,13 +98,10 @@ def test_several_publish_at_once(bucket: str, tmp_path: Path, relay: Relay):
     for number, contents in enumerate(every):
         (tmp_path / str(number)).mkdir()
         found, last = write(tmp_path / str(number), *contents)
-        process = multiprocessing.get_context("spawn").Process(
-            target=storage.publish, args=(found, f"s3://{bucket}/cache"), kwargs={"last": last}
-        )
-        process.start()
+        process = processes.start(storage.publish, found, f"s3://{bucket}/cache", last=last)
         started.append(process)
     for process in started:
-        process.join(60)
+        process.join(SECONDS)
     assert [process.exitcode for process in started] == [0, 0, 0]
     there = storage.objects(f"s3://{bucket}/cache")
     assert [there[name].size for name in json.loads(there[LAST].read(9999))] == [3, 9 << 20, 1]
@@ -123,14 +119,10 @@ def test_killed_after_any_request_a_reader_finds_the_old_or_the_new_and_it_goes_
     ends: list[int | None] = []
     for allowed in range(0, 40, 2):
         relay.allowed, relay.refused = allowed, 0
-        process = multiprocessing.get_context("spawn").Process(
-            target=storage.publish, args=(found, address), kwargs={"last": last}
-        )
-        process.start()
-        while relay.refused == 0 and process.is_alive():
-            time.sleep(0.01)
+        process = processes.start(storage.publish, found, address, last=last)
+        until(lambda process=process: relay.refused > 0 or not process.is_alive())
         process.kill()
-        process.join()
+        process.join(SECONDS)
         relay.allowed = FOREVER
         seen.append(listed(bucket))
         ends.append(process.exitcode)

@@ -1,18 +1,18 @@
 """A published object is whole or absent, and is what was sent."""
 
-import multiprocessing
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from frostline import digests, storage
 from frostline.storage import connection, publishing
+from tests import processes
 from tests.object_store import ask, keys, uploads
 from tests.relay import FOREVER, Relay
+from tests.waiting import SECONDS, until
 
 pytest_plugins = ["tests.servers"]
 MIB = 1 << 20
@@ -66,13 +66,12 @@ def test_what_is_published_is_there_and_not_sent_twice(bucket: str, tmp_path: Pa
 
 def test_parts_go_together_and_nothing_is_there_before_the_last(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    publishing = threading.Thread(target=publish, args=(large, f"s3://{bucket}/a"))
+    publishing = threading.Thread(target=publish, args=(large, f"s3://{bucket}/a"), daemon=True)
     publishing.start()
-    while relay.most_waiting < 3:
-        assert publishing.is_alive()
-        time.sleep(0.01)
+    until(lambda: relay.most_waiting == 3 or not publishing.is_alive())
+    assert publishing.is_alive()
     assert (keys(bucket), uploads(bucket)) == ([], ["a"])
-    publishing.join()
+    publishing.join(SECONDS)
     assert there(bucket, "a") == LARGE
 
 
@@ -97,17 +96,16 @@ def test_a_lost_answer_is_asked_for_again(bucket: str, large: Path, relay: Relay
 
 def test_a_file_that_changes_meanwhile_is_not_published(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    changing = threading.Thread(target=change_when_sent, args=(large, relay))
+    changing = threading.Thread(target=change_when_sent, args=(large, relay), daemon=True)
     changing.start()
     with pytest.raises(storage.Changed, match=r"large: .*(changed while it was published|another size)"):
         publish(large, f"s3://{bucket}/a")
-    changing.join()
+    changing.join(SECONDS)
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
 
 def change_when_sent(path: Path, relay: Relay) -> None:
-    while not relay.said("PUT"):
-        time.sleep(0.001)
+    until(lambda: relay.said("PUT"))
     path.write_bytes(LARGE[::-1])
 
 
@@ -128,12 +126,10 @@ def test_an_outage_names_the_object_and_the_next_run_goes_on(
 
 def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    publishing = multiprocessing.get_context("fork").Process(target=publish, args=(large, f"s3://{bucket}/a"))
-    publishing.start()
-    while not relay.said("PUT"):
-        time.sleep(0.001)
+    publishing = processes.start(publish, large, f"s3://{bucket}/a")
+    until(lambda: relay.said("PUT"))
     publishing.kill()
-    publishing.join()
+    publishing.join(SECONDS)
     assert (keys(bucket), uploads(bucket)) == ([], ["a"])
     relay.latency = 0.0
     publish(large, f"s3://{bucket}/a")
@@ -143,29 +139,27 @@ def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(buc
 
 def test_an_interrupted_upload_is_ended_at_once(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    threading.Thread(target=interrupt_when_sent, args=(relay,)).start()
+    threading.Thread(target=interrupt_when_sent, args=(relay,), daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         publish(large, f"s3://{bucket}/a")
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
 
 def interrupt_when_sent(relay: Relay) -> None:
-    while not relay.said("PUT"):
-        time.sleep(0.001)
+    until(lambda: relay.said("PUT"))
     os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_an_upload_that_somebody_else_ends_says_so(bucket: str, large: Path, relay: Relay):
     relay.latency = 0.5
-    ending = threading.Thread(target=end_when_begun, args=(bucket,))
+    ending = threading.Thread(target=end_when_begun, args=(bucket,), daemon=True)
     ending.start()
     with pytest.raises(storage.Gone, match=rf"^s3://{bucket}/a: no such upload; see that one process writes there"):
         publish(large, f"s3://{bucket}/a")
-    ending.join()
+    ending.join(SECONDS)
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
 
 def end_when_begun(bucket: str) -> None:
-    while not (begun := ask("list_multipart_uploads", Bucket=bucket).get("Uploads", [])):
-        time.sleep(0.01)
+    begun = until(lambda: ask("list_multipart_uploads", Bucket=bucket).get("Uploads"))
     ask("abort_multipart_upload", Bucket=bucket, Key="a", UploadId=begun[0]["UploadId"])
