@@ -185,21 +185,24 @@ class Dataset:
         """
         drop = dropped if dropped is not None else [False] * len(rows)
         chosen = captions if captions is not None else [0] * len(rows)
-        texts, found = [], []
+        texts, found, lengths, size = [], [], [], 0
         for row, gone, caption in zip(rows, drop, chosen, strict=True):
             source, number = self._place(row)
-            texts.append(source.texts.stretch(NULL if gone else source.text_number(number, caption)))
-            found.append(source.stretch(number))
-        lengths = tuple(size // self._token for size, *_ in texts)
-        outline = Outline(tuple(map(int, rows)), tuple(drop), lengths, self._tensors(rows[0]))
-        size = sum(lengths) * self._token + len(rows) * _width(found, rows)
+            text = source.texts.stretch(NULL if gone else source.text_number(number, caption))
+            latent = source.stretch(number)
+            texts.append(text)
+            found.append(latent)
+            lengths.append(text[0] // self._token)
+            size += text[0] + latent[0]
+        outline = Outline(tuple(map(int, rows)), tuple(drop), tuple(lengths), _tensors(found))
         data = np.empty(size, np.uint8).data if room is None else room[:size]
-        return Stored(outline, data, self._reader.fill(data, [*texts, *found]))
+        return Stored(outline, data, self._reader.fill(data, texts + found))
 
     def most(self, rows: Sequence[int]) -> int:
         """How many bytes so many rows of the bucket of these take at most."""
         longest = max(int(source.texts.lengths.max()) for source in self.sources)
-        return len(rows) * (longest * self._token + self._tensors(rows[0]).width)
+        source, number = self._place(rows[0])
+        return len(rows) * (longest * self._token + source.tensors(number).width)
 
     def finish(self, stored: Stored) -> Batch:
         """What a network sees of the bytes of a batch: latents normalised, texts padded; it shares no memory with them.
@@ -246,13 +249,16 @@ class Dataset:
 
     def prompt_texts(self, rows: Sequence[int]) -> Tensor:
         """Embeddings (B, L, D) of prompts without media."""
-        places = [_place(row, self.sources, self._first_prompt) for row in rows]
-        return self._texts([(source, source.prompt_number(number)) for source, number in places])
+        sources = [bisect.bisect_right(self._first_prompt, row) - 1 for row in rows]
+        pairs = [
+            (self.sources[source], row - self._first_prompt[source]) for source, row in zip(sources, rows, strict=True)
+        ]
+        return self._texts([(source, source.prompt_number(number)) for source, number in pairs])
 
     def raw(self, rows: Sequence[int]) -> Tensor:
         """Raw latents float32 (B, C, T, H, W) of rows of one bucket."""
         found = [source.stretch(number) for source, number in map(self._place, rows)]
-        return self._tensors(rows[0]).view(self._reader.read(found).reshape(-1, _width(found, rows))).float()
+        return _tensors(found).view(self._reader.read(found).reshape(len(rows), -1)).float()
 
     def null(self) -> Tensor:
         """The null prompt's embedding (1, L, D)."""
@@ -264,12 +270,9 @@ class Dataset:
         return {prompt: self._texts([(source, number)]) for prompt, number in source.previews.items()}
 
     def _place(self, row: int) -> tuple[Latents, int]:
-        return _place(row, self.sources, self._first)
-
-    def _tensors(self, row: int) -> Tensors:
-        """What the latent of a row is."""
-        source, number = self._place(row)
-        return source.tensors(number)
+        """The source of a row, and its number there."""
+        source = bisect.bisect_right(self._first, row) - 1
+        return self.sources[source], row - self._first[source]
 
     def _texts(self, wanted: Sequence[tuple[Latents, int]]) -> Tensor:
         """Texts (B, L, D), zeros after each true length."""
@@ -285,18 +288,13 @@ class Dataset:
         return padded
 
 
-def _place(number: int, sources: Sequence[Latents], first: Sequence[int]) -> tuple[Latents, int]:
-    """The source that one of the things numbered through belongs to, and its number there."""
-    source = bisect.bisect_right(first, number) - 1
-    return sources[source], int(number) - first[source]
-
-
-def _width(found: Sequence[Stretch], rows: Sequence[int]) -> int:
-    """Bytes of each of some latents; raises WrongUse if they are of several buckets, which no batch holds."""
-    widths = {size for size, *_ in found}
-    if len(widths) > 1:
-        raise WrongUse(f"rows {list(rows)}: of several buckets, and a batch is of one; ask for them apart")
-    return widths.pop()
+def _tensors(found: Sequence[Stretch]) -> Tensors:
+    """What each of some latents is; raises WrongUse if they are of several buckets, which no batch holds."""
+    width, _, _, parts, row, _ = found[0]
+    for size, *_ in found:
+        if size != width:
+            raise WrongUse("rows of several buckets, and a batch is of one: ask for them apart")
+    return parts.tensors(row)
 
 
 def _zeros(shape: Sequence[int]) -> Tensor:

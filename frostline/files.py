@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside, synced, then renamed."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from frostline.errors import WrongUse
+from frostline.errors import Refused, WrongUse
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -46,21 +49,35 @@ def parse_json(data: bytes, path: str | Path) -> Any:
 
 
 @contextlib.contextmanager
+def written(path: str | Path) -> Iterator[None]:
+    """While something is written for ``path``: raises Refused naming it where a disk is full or may not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        why = os.strerror(error.errno)
+        remedy = "make room, or let it be written, and run again: what was finished is kept"
+        raise Refused(f"{path}: cannot be written: {why}; {remedy}") from error
+
+
+@contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write; on success it takes the name ``path``, else it goes."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        beside.chmod(0o644)
-        sync(beside)
-        beside.replace(path)
-        sync(path.parent)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        beside = Path(name)
+        try:
+            yield beside
+            beside.chmod(0o644)
+            sync(beside)
+            beside.replace(path)
+            sync(path.parent)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -73,12 +90,13 @@ def new_folder(path: str | Path, *, synced: bool = False) -> Iterator[Path]:
     an output holds its lock.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    beside.chmod(0o755)
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        beside.chmod(0o755)
     try:
         yield beside
         for file in beside.rglob("*"):

@@ -27,8 +27,8 @@ AHEAD = 3  # batches of each reader that the disk is told of
 TELLING = 64  # batches for which it is told, once half of what one is made of had to be waited for
 WAITING = 2  # batches that each reader may be ahead
 SMALL = 1 << 20  # bytes; smaller batches are read in less time than they are handed over
-_READING: weakref.WeakSet[Generator[Stored, None, None]] = weakref.WeakSet()  # what this process reads
 MOST = 4  # readers of one process; one alone reads a gigabyte in a second
+_READING: weakref.WeakSet[Generator[Stored, None, None]] = weakref.WeakSet()  # what this process reads
 
 
 def read(
@@ -58,9 +58,8 @@ def _read_bytes(batches: Batches, first: int, end: int, share: Share, readers: i
                 f"buckets.{name}.batch is {bucket.batch}, which {share.world} processes cannot share evenly: "
                 f"use a multiple of {share.world}"
             )
-    rooms = [
-        _room(batches.most(share)) for _ in range(readers * WAITING + 1)
-    ]  # one is looked at, the others are filled
+    # One is looked at, the others are filled.
+    rooms = [_room(batches.most(share)) for _ in range(readers * WAITING + 1)]
     steps = _Steps(batches, share, first, end, rooms)
     loader = data.DataLoader(
         steps,

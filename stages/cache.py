@@ -13,6 +13,7 @@ def main() -> None:
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--latents", type=Path, required=True)
+    parser.add_argument("--shards", type=Path, help="folder with the caches of shares, as far as they are there")
     args = parser.parse_args()
 
     import torch
@@ -35,6 +36,7 @@ def main() -> None:
         Pool(workspace.WORK / "latents", codec.latent_space),
         args.latents,
         settings.store.of(args.source),
+        args.shards,
     )
     for name, count in facts["rows"].items():
         print(f"{args.source}: {count} rows of {name}")

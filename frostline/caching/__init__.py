@@ -7,14 +7,17 @@ in the cache's order, some thousands at a time: memory is that of the VAE, and s
 
 Modules: wanted (ids), gathering (all rows in order, by way of sorting), cutting (where parts end), pool and known (what
 is there already), units (work that is claimed), encoding and texts (what is not there yet), building (parts), lengths
-(of texts), filling (from rows to parts in the pool), publishing (the finished cache), remote (its parts into a store).
+(of texts), filling (from rows to parts in the pool), publishing (the finished cache), remote (its parts into a store),
+shards (rows dealt to several workers).
 """
 
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from frostline import manifest
-from frostline.caching import filling, gathering, publishing
+from frostline.caching import filling, gathering, publishing, shards
 from frostline.caching.encoding import Pixels
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
@@ -32,19 +35,23 @@ def write_source(
     pool: Pool,
     output: Path,
     address: str | None = None,
+    shares: Path | None = None,
 ) -> dict[str, Any]:
     """Make the cache of a source, its parts in ``output`` or, if it is given, at an address in a store.
 
-    Returns its manifest. Raises WrongUse for an empty manifest, Refused if the VAE gives something that is no number.
+    What was encoded elsewhere is taken from the folder ``shares``, which holds a cache for each share of the rows that
+    is there. Returns the manifest. Raises WrongUse for an empty manifest, Refused if the VAE gives something that is no
+    number or a share is not what its manifest says.
     """
     if not len(rows):
         raise WrongUse("the manifest has no rows: look at its rejected.parquet for the reasons")
     manifest.without_pandas()
+    pa.set_memory_pool(pa.system_memory_pool())  # which gives back what was freed; Arrow's own keeps some tens of MB
     with (
         pool.using(),
         gathering.gathered(rows, codec.latent_space, params, codec.device, pool.folder) as what,
     ):
-        before = publishing.published(pool).get(source, set())
+        before = publishing.published(pool).get(source, set()) | (shards.take(shares, pool) if shares else set())
         captions, tokens, lengths = filling.fill_texts(what, codec, params, pool)
         codec.release("text_encoder")
         items = filling.fill_items(what, lengths, pixels, codec, params, pool)
@@ -60,3 +67,18 @@ def write_source(
         if alone:
             publishing.forget_superseded(before, pool)
     return sealed
+
+
+def write_share(
+    source: str,
+    share: shards.Share,
+    pixels: Pixels,
+    codec: Codec,
+    params: CacheParams,
+    pool: Pool,
+    output: Path,
+) -> dict[str, Any]:
+    """Make the cache of a share of a source's rows, which may be none; returns its manifest."""
+    if len(share):
+        return write_source(f"{source}.{share}", share, pixels, codec, params, pool, output)
+    return publishing.publish(f"{source}.{share}", [], {"rows": {}}, pool, output)

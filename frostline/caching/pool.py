@@ -27,7 +27,7 @@ from typing import IO
 import numpy as np
 import xxhash
 
-from frostline import digests
+from frostline import digests, files
 from frostline.caching.known import Found, Ids, Known
 from frostline.contract import LatentSpace
 from frostline.errors import Refused
@@ -126,8 +126,10 @@ class Pool:
             yield
 
     def _lock_file(self, name: str) -> IO[str]:
-        (self.folder / LOCKS).mkdir(parents=True, exist_ok=True)
-        return (self.folder / LOCKS / name).open("w")
+        path = self.folder / LOCKS / name
+        with files.written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("w")
 
     def _record(self, name: str) -> Path:
         return self.folder / DIGESTS / f"{name}.txt"
@@ -251,10 +253,11 @@ def _text_of(captions: Path) -> Path:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write what may be lost: it is not synced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}")
-    beside.write_bytes(data)
-    beside.replace(path)
+    with files.written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        beside.replace(path)
 
 
 def _digest_of(rows: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ What is held at a time is some thousands of rows, whatever their number: a table
 """
 
 import bisect
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from frostline import files
 from frostline.store.layout import compute
 
 TOGETHER = 1 << 14  # rows that are dealt out at a time
@@ -49,29 +51,34 @@ class Sorter:
         self._waiting: list[pa.Table] = []
         self._batches: list[list[int]] = [[] for _ in range(len(self._between) + 1)]
         self._written = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it is closed in __exit__
+        self._folder = folder
+        with files.written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it is closed in __exit__
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
 
     def __enter__(self) -> "Sorter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what is left to be written is of no use to anybody
+            self._file.close()
 
     def add(self, rows: pa.Table) -> None:
         """Take rows; all tables have the same columns."""
         self.rows += len(rows)
         self._waiting.append(rows)
         if sum(map(len, self._waiting)) >= TOGETHER:
-            self._deal()
+            with files.written(self._folder):
+                self._deal()
 
     def tables(self) -> Iterator[pa.Table]:
         """All rows in order, a stretch at a time; to be asked for once, when all were taken."""
-        self._deal()
-        if self._writer is None:
-            return
-        self._writer.close()
+        with files.written(self._folder):
+            self._deal()
+            if self._writer is None:
+                return
+            self._writer.close()
         self._file.seek(0)
         with pa.ipc.open_file(self._file) as reader:
             for batches in self._batches:

@@ -8,6 +8,7 @@ import yaml
 
 from frostline import records
 from frostline.errors import WrongUse
+from frostline.params.shards import ShardParams
 from frostline.params.sources import SourceParams
 from frostline.params.stores import StoreParams
 from frostline.params.trainings import LaunchParams, StudentParams, TrainParams
@@ -75,12 +76,19 @@ class Params(Record):
     base: str
     sources: dict[Name, SourceParams]
     cache: CacheParams
+    shard: ShardParams
     store: StoreParams
     preflight: PreflightParams
     train: TrainSection
     students: dict[Name, StudentParams]
     evaluate: EvaluateParams
     register_: RegisterParams = pydantic.Field(alias="register")
+
+    @pydantic.model_validator(mode="after")
+    def _shares_of_sources(self) -> "Params":
+        if unknown := sorted(set(self.shard.sources) - set(self.sources)):
+            raise ValueError(f"shard.sources: {unknown} is no source; there are {sorted(self.sources)}")
+        return self
 
     def models(self, folder: str | Path) -> list[Path]:
         """The model folders these params make, trainings before students.

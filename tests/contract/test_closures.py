@@ -13,9 +13,10 @@ from frostline import revisions
 
 ROOT = Path(__file__).parents[2]
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-EXPENSIVE = set(yaml.safe_load(revisions.FILE.read_text()))  # their meaning is a number
+EXPENSIVE = {stage: stage for stage in yaml.safe_load(revisions.FILE.read_text())}  # their meaning is a number
+EXPENSIVE["shard"] = "cache"  # a share of the same work
 FROZEN = {"foundation"}
-CHEAP = sorted(set(STAGES) - EXPENSIVE - FROZEN)
+CHEAP = sorted(STAGES.keys() - EXPENSIVE.keys() - FROZEN)
 
 
 @functools.cache
@@ -104,7 +105,7 @@ def test_a_cheap_stage_depends_on_the_code_it_is_made_of(stage):
 @pytest.mark.parametrize("stage", sorted(EXPENSIVE))
 def test_an_expensive_stage_depends_on_its_revision(stage):
     wanted = [entry for entry in body(stage)["params"] if isinstance(entry, dict)]
-    assert wanted == [{"frostline/revisions.yaml": [stage]}]
+    assert wanted == [{"frostline/revisions.yaml": [EXPENSIVE[stage]]}]
     assert not code(stage)
 
 

@@ -1,5 +1,6 @@
 """`python -m stages.cache`: killed, then run twice at once, it ends in the bytes of an undisturbed run."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -54,3 +55,28 @@ def test_killed_and_then_run_twice_at_once_it_ends_in_the_same_bytes(manifest: P
         assert digests.of_folder(broken / name) == digests.of_folder(straight / name)
     assert not list((broken / ".work" / "latents" / "fresh").rglob("*.parquet"))
     assert not list((broken / "data").rglob(".*.parquet"))
+
+
+def test_shares_of_other_machines_are_taken_and_what_one_of_them_lacks_is_encoded(manifest: Path, tmp_path: Path):
+    straight, main = (project_of(manifest, tmp_path / name) for name in ("straight", "main"))
+    assert stage_process.run(straight, "cache", *CACHE).returncode == 0
+    for share in ("1", "2", "3", "4"):
+        worker = project_of(manifest, tmp_path / f"worker-{share}")
+        words = ["digits", share, "--manifest", "data/manifest/digits", "--shard", f"shards/{share}"]
+        result = stage_process.run(worker, "shard", *words)
+        assert result.returncode == 0, result.stderr
+        (worker / "shards" / share).rename(main / f"share-{share}")
+
+    def made(*shares: str) -> str:
+        """Makes the cache from some shares on a machine that knows nothing; gives what it said it encoded."""
+        for name in (".work", "data/latents", "data/shards"):
+            shutil.rmtree(main / name, ignore_errors=True)
+        for share in shares:
+            shutil.copytree(main / f"share-{share}", main / "data" / "shards" / "digits" / share)
+        result = stage_process.run(main, "cache", *CACHE, "--shards", "data/shards/digits")
+        assert result.returncode == 0, result.stderr
+        assert digests.of_folder(main / "data/latents/digits") == digests.of_folder(straight / "data/latents/digits")
+        return result.stderr
+
+    assert "encoding" not in made("1", "2", "3", "4")
+    assert "encoding 1x32x32" in made("1", "2", "4")
