@@ -8,7 +8,7 @@ encoding   the cache stage on media files beside the bare VAE on the same batche
 additions  1 % more rows, as one new group and spread over all groups
 growth     a thousand to a million rows: time and memory
 opening    a million rows opened
-waiting    how long a training waits for its data
+waiting    how long trainings wait for their data, on the disk and in a store
 
 CPU seconds decide, so that other work on the machine does not; wall time is given beside them. The peers need the extra
 `peers`; one that is not installed is listed as not run. 3 GB in .work/benchmarks while it runs.

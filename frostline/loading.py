@@ -3,16 +3,22 @@
 Readers are processes of torch's DataLoader, which tells them the steps and gives what they read in the order of the
 steps. They are forks: open files and the index are those of the training, and nothing is opened or verified again. Each
 reads whole batches, as the bytes that are stored, into memory that both processes see and that is used again and again:
-nothing is copied or allocated on the way. What is read is known from the steps alone, so there is nothing to save and
-nothing to restore: a training that goes on asks for its next step.
+nothing is copied or allocated on the way. Steps are told without a thread of multiprocessing's queues, which takes the
+interpreter's lock at a training's first chance and made it wait for milliseconds at each batch.
+
+What is read is known from the steps alone, so there is nothing to save and nothing to restore: a training that goes on
+asks for its next step.
 """
 
 import atexit
 import mmap
+import multiprocessing
 import os
+import queue
 import signal
 import weakref
 from collections.abc import Generator
+from multiprocessing.context import ForkContext
 from typing import Any
 
 import torch
@@ -67,7 +73,7 @@ def _read_bytes(batches: Batches, first: int, end: int, share: Share, readers: i
         sampler=range(first, end),
         num_workers=readers,
         prefetch_factor=WAITING if readers else None,
-        multiprocessing_context="fork" if readers else None,
+        multiprocessing_context=_Forks() if readers else None,
         collate_fn=_as_read,
         worker_init_fn=_settle,
         generator=torch.Generator(),  # the loader draws a seed, which nothing uses: not from the global state
@@ -117,6 +123,44 @@ class _Steps(data.Dataset[tuple[Outline, int, int]]):
         for later in range(max(step, self._told) + turn, min(step + AHEAD * turn + 1, self._end), turn):
             self._batches.expect(later, self._share)
             self._told = later
+
+
+class _Line:
+    """What is put goes into the pipe at once: a step, or a batch's outline, far less than a pipe takes.
+
+    Several processes may put, one gets.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._written = multiprocessing.Pipe(duplex=False)
+        self._turn = multiprocessing.Lock()
+
+    def put(self, what: Any) -> None:
+        """As that of multiprocessing.Queue."""
+        with self._turn:
+            self._written.send(what)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """As that of multiprocessing.Queue."""
+        if not self._read.poll(timeout):
+            raise queue.Empty
+        return self._read.recv()
+
+    def close(self) -> None:
+        """Nothing is put or got here any more."""
+        self._read.close()
+        self._written.close()
+
+    def cancel_join_thread(self) -> None:
+        """There is no thread."""
+
+
+class _Forks(ForkContext):
+    """Forks that talk by such lines."""
+
+    def Queue(self, maxsize: int = 0) -> Any:  # noqa: ARG002, N802 - as multiprocessing has it
+        """A line; the loader never has more on it than it asked for."""
+        return _Line()
 
 
 def _room(size: int) -> memoryview:

@@ -1,37 +1,28 @@
 """Reading from a store that is as far away as one in a data centre: ways in turn, in one process."""
 
-import contextlib
-import multiprocessing
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import Frame
-from benchmarks.parts import in_turn, latent_rows, scratch, synthetic_cache
+from benchmarks.parts import far_store, in_turn, latent_rows, scratch, synthetic_cache
+from benchmarks.parts.far_store import AWAY
 from benchmarks.parts.in_turn import Cost
 from benchmarks.parts.synthetic_cache import IMAGES, Kind
-from frostline import digests, files, storage
-from frostline.caching import remote
+from frostline import digests, storage
 from frostline.dataset import Dataset
 from frostline.params.stores import StoreParams
 from frostline.storage import ahead, connection
 from frostline.storage import remote as objects
 from frostline.store.far import Remote
-from frostline.store.layout import MANIFEST
-from frostline.store.locations import STORE
 
-LATENCY, RATE = 0.03, 20e6  # seconds of a request, bytes a second of a connection
-BUCKET = "caches"
 BATCH = 16
-AWAY = f"{LATENCY * 1e3:.0f} ms and {RATE / 1e6:.0f} MB/s a connection away"
 PROMISED = {"far_ranges": 3, "far_rows": 3, "far_rows_again": 0.3}
-NO_SERVER = "no Swift is installed: `make swift` installs it"
 
 
 class Size(NamedTuple):
@@ -51,13 +42,13 @@ QUICK = Size(9, latent_rows.SMALL, 32, 8, 1)
 def measure(frame: Frame) -> None:
     """Measure and record both; without a server they are not run."""
     size = QUICK if frame.quick else FULL
-    with scratch.folder(frame) as folder, _store(folder) as address:
+    with scratch.folder(frame) as folder, far_store.opened(folder) as address:
         if address is not None:
             _ranges(frame, size, folder, address)
             _rows(frame, size, folder, address)
             return
     for name in ("far_ranges", "far_rows", "far_rows_again"):
-        frame.not_run(name, PROMISED[name], ">=", unit="times", reason=NO_SERVER)
+        frame.not_run(name, PROMISED[name], ">=", unit="times", reason=far_store.NO_SERVER)
 
 
 def _ranges(frame: Frame, size: Size, folder: Path, address: str) -> None:
@@ -90,7 +81,7 @@ def _ranges(frame: Frame, size: Size, folder: Path, address: str) -> None:
 def _rows(frame: Frame, size: Size, folder: Path, address: str) -> None:
     """How long the rows of a cache take, from the store and from the disk."""
     index, near = synthetic_cache.make(folder, size.kind, rows=size.rows, part=size.rows)
-    far = _moved(near, folder / "far", f"{address}/{synthetic_cache.NAME}")
+    far = far_store.moved(near, folder / "far", f"{address}/{synthetic_cache.NAME}")
     kept = StoreParams(address=None, blocks=str(folder / "blocks"), gigabytes=10)
     local, single = Dataset(index, near), Dataset(index, far)
     order = random.Random(0).sample(range(len(local)), size.asked)  # noqa: S311 - an order
@@ -141,51 +132,6 @@ def _rows(frame: Frame, size: Size, folder: Path, address: str) -> None:
         note=f"the same rows from blocks on the disk, each compared with its digest: {times['warm']}; "
         f"the cache in local files, one in 64 compared: {times['local']}",
     )
-
-
-@contextlib.contextmanager
-def _store(folder: Path) -> Iterator[str | None]:
-    """A prefix of a bucket that is far away; None where there is no server."""
-    from tests import object_store
-
-    if not object_store.python().exists():
-        yield None
-        return
-    before = dict(os.environ)
-    server = object_store.Swift(folder / "swift")
-    here, there = multiprocessing.Pipe()
-    relay = multiprocessing.get_context("fork").Process(target=_relay, args=(server.port, there), daemon=True)
-    relay.start()
-    try:
-        os.environ.update(server.environment)
-        object_store.ask("create_bucket", Bucket=BUCKET)
-        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{here.recv()}"
-        yield f"s3://{BUCKET}/{folder.name}"
-    finally:
-        relay.kill()
-        relay.join()
-        server.kill()
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _relay(port: int, answer: "Connection[Any, Any]") -> None:
-    from tests.relay import Relay
-
-    relay = Relay(port)
-    relay.latency, relay.rate = LATENCY, RATE
-    answer.send(relay.port)
-    relay._thread.join()
-
-
-def _moved(near: Path, far: Path, address: str) -> Path:
-    """A cache's folder whose parts are at an address."""
-    cache = near / synthetic_cache.NAME
-    (far / synthetic_cache.NAME).mkdir(parents=True)
-    shutil.copy(cache / MANIFEST, far / synthetic_cache.NAME / MANIFEST)
-    remote.send(far / synthetic_cache.NAME, files.read_json(cache / MANIFEST)["parts"], cache, address)
-    assert (far / synthetic_cache.NAME / STORE).exists()
-    return far
 
 
 def _read(dataset: Dataset, order: list[int]) -> None:
