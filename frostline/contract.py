@@ -58,6 +58,10 @@ class LatentSpace(Record):
         stride = self.spatial_stride
         return (self.z_dim, 1 + (frames - 1) // self.temporal_stride, height // stride, width // stride)
 
+    def stored_as(self, other: "LatentSpace") -> "LatentSpace":
+        """The same space, its latents encoded and stored as in another: that is a fact of caches, not of bases."""
+        return self.model_copy(update={"encode_dtype": other.encode_dtype, "stored_dtype": other.stored_dtype})
+
 
 class Diffusion(Record):
     """The DDPM schedule that a network learned on (``frostline.diffusion``)."""

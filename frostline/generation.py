@@ -213,11 +213,9 @@ def sample_generator(seed: int, index: int) -> torch.Generator:
 def require_base(model: Model, codec: Codec) -> None:
     """Raise Refused, naming each field, if the codec is not the one whose latents and embeddings the model knows."""
     ours = model.contract.latent_space
-    of_cache = {"encode_dtype": ours.encode_dtype, "stored_dtype": ours.stored_dtype}  # not of the base
-    theirs = codec.latent_space.model_copy(update=of_cache)
     contracts.require_same(
         ours,
-        theirs,
+        codec.latent_space.stored_as(ours),
         ours_is=str(model.folder),
         theirs_is=str(codec.base),
         remedy="Sample it with the base that base.json names, or train a model on this base's latents.",

@@ -5,7 +5,7 @@ models/<name>/
     scheduler/     what the stock diffusers pipeline needs to sample it as the contract says, where it can
     contract.json  latent space, process, sampling
     base.json      where the frozen parts (VAE, text encoder, tokenizer) lie, and their digests
-    training.json  steps done of planned, parameters, digests of weights, data and tensors' sources
+    training.json  steps done of planned, parameters, digests of weights, data, start and tensors' sources
 """
 
 import json
@@ -50,11 +50,16 @@ class Training(Record):
     objective: str
     teacher_digest: str | None
     tensor_sources: dict[str, str] | None  # tensor of the student to tensor of the teacher it started from
+    start_digest: str | None = None  # weights that a training by flow matching went on from; None, unsaid: no such ones
 
     @property
     def complete(self) -> bool:
         """Whether all planned steps were done."""
         return self.steps_done == self.steps_planned
+
+    def stated(self) -> dict[str, Any]:
+        """What training.json says; a start only where there is one."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ def save(
     if stock is not None:
         stock.save_pretrained(folder / "scheduler")
     files.write_json(folder / "base.json", base.model_dump(mode="json"))
-    files.write_json(folder / "training.json", record.model_dump(mode="json"))
+    files.write_json(folder / "training.json", record.stated())
     return record
 
 

@@ -44,6 +44,7 @@ def register(
         "text_encoder_digest": base.text_encoder_digest,
         "weights_digest": training.weights_digest,
         "teacher_digest": training.teacher_digest or "none",
+        **({} if training.start_digest is None else {"start_digest": training.start_digest}),
         "evaluation_digest": digests.of_json(_numbers(folder, evaluation)),
     }
     entry = tracking.Entry(
@@ -94,7 +95,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _settings(training: models.Training) -> dict[str, Any]:
     """The training record without its long table of tensors."""
-    return training.model_dump(mode="json", exclude={"tensor_sources"})
+    return {name: value for name, value in training.stated().items() if name != "tensor_sources"}
 
 
 def _numbers(folder: Path, evaluation: Path) -> dict[str, dict[str, float]]:

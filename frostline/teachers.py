@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from frostline import contract as contracts
 from frostline import digests, models, transformer
 from frostline.errors import Refused
@@ -9,10 +11,10 @@ from frostline.models import PUBLISHED, Base, Model, Training
 from frostline.wan import layouts, loading, pins
 
 
-def load(folder: str | Path) -> Model:
+def load(folder: str | Path, dtype: torch.dtype | None = None) -> Model:
     """A teacher from a model folder or a fetched one; raises as models.load, and Refused if it is not what was fetched.
 
-    A published teacher is loaded in the dtype of most of its weights.
+    A published one is loaded in ``dtype``, or that of most of its weights; what was made here is in float32.
     """
     folder = Path(folder)
     if not (folder / pins.FILE).is_file():
@@ -25,7 +27,7 @@ def load(folder: str | Path) -> Model:
             "that has one"
         )
     source = layout.sources["transformer"]
-    network = loading.load(source, loading.plan(source).dtype)
+    network = loading.load(source, dtype or loading.plan(source).dtype)
     meaning = contracts.load(folder)
     space = meaning.latent_space
     return Model(

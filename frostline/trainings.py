@@ -11,7 +11,7 @@ from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.engine import Outcome
 from frostline.errors import Refused
 from frostline.job import Job
-from frostline.params.trainings import LoopParams, StudentParams, TrainParams
+from frostline.params.trainings import LoopParams, StudentParams, TrainParams, TunedParams
 from frostline.processes import Team
 from frostline.store import layout
 
@@ -21,6 +21,17 @@ def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
     return Contract(
         latent_space=space,
         process=process(run, patch_size=run.model.patch_size),
+        sampling=sampling(run, guidance=run.sampling.guidance, form="external", teacher=None),
+    )
+
+
+def tuned_contract(run: TunedParams, space: LatentSpace, start: Contract) -> Contract:
+    """What a model that goes on from another will be: it predicts what that did, of the rows and sigmas of its own."""
+    learned = process_of(start)
+    own = process(run, patch_size=learned.patch_size)
+    return Contract(
+        latent_space=space,
+        process=learned.model_copy(update={"shift": own.shift, "draws": own.draws, "buckets": own.buckets}),
         sampling=sampling(run, guidance=run.sampling.guidance, form="external", teacher=None),
     )
 
@@ -46,7 +57,7 @@ def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
 
 
 def sampling(
-    loop: TrainParams | StudentParams, *, guidance: float, form: Literal["external", "folded"], teacher: str | None
+    loop: LoopParams, *, guidance: float, form: Literal["external", "folded"], teacher: str | None
 ) -> Sampling:
     """How a model of these params is sampled."""
     wanted = loop.sampling
@@ -99,7 +110,7 @@ def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
     """Raise Refused, naming each field, if a teacher lives in another latent space than the data or is unfinished."""
     theirs = teacher.contract.latent_space
     if teacher.training.stage == models.PUBLISHED:  # it does not know how latents are stored here
-        theirs = theirs.model_copy(update={"encode_dtype": space.encode_dtype, "stored_dtype": space.stored_dtype})
+        theirs = theirs.stored_as(space)
     contracts.require_same(
         space,
         theirs,
@@ -138,10 +149,12 @@ def publish(
     stage: str,
     objective: str,
     base: str,
+    start: str | None = None,
     sources: Mapping[str, str] | None = None,
 ) -> None:
     """Write the finished model with the curves and previews of its training, and give up the work folder.
 
+    ``start`` is the digest of the weights it went on from, ``sources`` the teacher's tensors it was made of.
     All processes give their part of the weights; the one that leads writes.
     """
     weights = sharding.gathered(outcome.network, leads=job.team.leads)
@@ -158,6 +171,7 @@ def publish(
         "objective": objective,
         "teacher_digest": record.teacher_digest if record else None,
         "tensor_sources": dict(sources) if sources is not None else None,
+        "start_digest": start,
     }
     where = models.Base(path=base, vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)
     with files.new_folder(folder) as beside:

@@ -36,6 +36,8 @@ def main() -> None:
         )
     for name, run in settings.train.runs.items():
         findings[f"train {name}"] = of_training.findings(dataset, run)
+    for name, run in settings.tuned.items():
+        findings[f"tune {name}"] = of_training.findings(dataset, run)
     report.show(findings)
     files.write_json(args.report, report.summary(findings, dataset.digest))
     for name, group in findings.items():

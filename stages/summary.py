@@ -25,7 +25,8 @@ def main() -> None:
     metrics = files.read_json(args.evaluation / "metrics.json")
     registered = files.read_json(args.registration)
     print("\nMade:")
-    for folder in settings.models(args.models):
+    made = settings.models(args.models)
+    for folder in made:
         name = f"{settings.register_.prefix}{folder.name}"
         print(f"  {folder}, registered as models:/{name}@{registered[name]['alias']}")
         for bucket, numbers in metrics[folder.name].items():
@@ -33,9 +34,8 @@ def main() -> None:
     print("Look at:")
     for place in [args.evaluation / "index.html", *sorted((args.evaluation / "pictures").glob("*_1x*.png"))]:
         print(f"  {place}")
-    best = [*settings.train.runs, *settings.students][-1]
     print("Type next (after `source .venv/bin/activate`):")
-    print(f'  frostline sample --model {args.models / best} --prompt "a handwritten digit seven" --output seven.png')
+    print(f'  frostline sample --model {made[-1]} --prompt "a handwritten digit seven" --output seven.png')
     print("  make ui        the pages of Prefect and MLflow\n  make test      the tests")
 
 

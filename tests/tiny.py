@@ -13,7 +13,7 @@ from frostline.dataset import Dataset
 from frostline.engine import Job
 from frostline.objectives import flow_matching
 from frostline.params import CacheParams
-from frostline.params.trainings import ModelParams, StudentParams, TrainParams
+from frostline.params.trainings import ModelParams, StudentParams, TrainParams, TunedParams
 from frostline.store import layout, writing
 from frostline.store.layout import Caption, Item, Prompt
 
@@ -197,6 +197,12 @@ def train_params(**changed: Any) -> TrainParams:
         "sampling": {"sampler": "euler", "steps": 2, "shift": 3.0, "guidance": 2.0},
     }
     return records.parse(TrainParams, {**values, **changed}, origin="tests/tiny.py")
+
+
+def tuned_params(start: Path, **changed: Any) -> TunedParams:
+    """A training of six steps that goes on from a model."""
+    values = train_params().model_dump(mode="json", exclude={"model": True, "validate_every": {"epochs"}})
+    return records.parse(TunedParams, {**values, "start": str(start), **changed}, origin="tests/tiny.py")
 
 
 def student_params(**changed: Any) -> StudentParams:

@@ -12,13 +12,13 @@ from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
 from frostline.dataset import Batch, Dataset
 from frostline.objectives import Objective, flow_matching, velocity_matching
-from frostline.params.trainings import StudentParams, TrainParams
+from frostline.params.trainings import LoopParams, StudentParams
 
 DRAWS = 100_000
 BATCH = 16
 
 
-def findings(dataset: Dataset, loop: TrainParams | StudentParams) -> list[Finding]:
+def findings(dataset: Dataset, loop: LoopParams) -> list[Finding]:
     """Findings for one training or distillation of params.yaml.
 
     Raises WrongUse, naming it, for a bucket that has no rows to train or to validate on.
@@ -35,7 +35,7 @@ def findings(dataset: Dataset, loop: TrainParams | StudentParams) -> list[Findin
     ]
 
 
-def _forward(dataset: Dataset, loop: TrainParams | StudentParams, process: Process, record: Sampling) -> Finding:
+def _forward(dataset: Dataset, loop: LoopParams, process: Process, record: Sampling) -> Finding:
     """What the training's own objective gives a network to see and to learn, on one batch."""
     bucket = min(loop.buckets)
     batch = dataset.batch(dataset.rows(bucket, "train")[:BATCH].tolist())
@@ -73,9 +73,9 @@ class _Recorder(nn.Module):
         return (self.answer,)
 
 
-def _objective(dataset: Dataset, loop: TrainParams | StudentParams, process: Process, velocity: Tensor) -> Objective:
+def _objective(dataset: Dataset, loop: LoopParams, process: Process, velocity: Tensor) -> Objective:
     """The objective the stage trains with; a student's teacher is replaced by the true velocity of the batch."""
-    if isinstance(loop, TrainParams):
+    if not isinstance(loop, StudentParams):
         return flow_matching.objective(process)
     return velocity_matching.objective(
         process,

@@ -11,7 +11,7 @@ from frostline.errors import WrongUse
 from frostline.params.shards import ShardParams
 from frostline.params.sources import SourceParams
 from frostline.params.stores import StoreParams
-from frostline.params.trainings import LaunchParams, StudentParams, TrainParams
+from frostline.params.trainings import LaunchParams, StudentParams, TrainParams, TunedParams
 from frostline.params.values import BucketName, Name, Positive, Share
 from frostline.records import Record
 
@@ -64,7 +64,7 @@ class RegisterParams(Record):
 
 
 class TrainSection(Record):
-    """The trainings, by name; may be empty when the teacher is a pretrained model. ``launch`` is for students too."""
+    """The trainings, by name; may be empty when the teacher is a pretrained model. ``launch`` is for all that train."""
 
     launch: LaunchParams
     runs: dict[Name, TrainParams]
@@ -80,6 +80,7 @@ class Params(Record):
     store: StoreParams
     preflight: PreflightParams
     train: TrainSection
+    tuned: dict[Name, TunedParams]  # trainings that go on from a model's weights
     students: dict[Name, StudentParams]
     evaluate: EvaluateParams
     register_: RegisterParams = pydantic.Field(alias="register")
@@ -91,11 +92,11 @@ class Params(Record):
         return self
 
     def models(self, folder: str | Path) -> list[Path]:
-        """The model folders these params make, trainings before students.
+        """The model folders these params make: trained, tuned, then students.
 
-        Raises WrongUse for a folder there that neither names: what is left of old params must not be judged as new.
+        Raises WrongUse for a folder there that no section names: what is left of old params must not be judged as new.
         """
-        root, names = Path(folder), [*self.train.runs, *self.students]
+        root, names = Path(folder), [*self.train.runs, *self.tuned, *self.students]
         unknown = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name not in names)
         if unknown:
             raise WrongUse(
@@ -110,6 +111,10 @@ class Params(Record):
     def run(self, name: str) -> TrainParams:
         """One training; raises WrongUse for a name that is not there."""
         return _named(self.train.runs, name, "train.runs")
+
+    def tuning(self, name: str) -> TunedParams:
+        """One training that goes on from a model; raises WrongUse for a name that is not there."""
+        return _named(self.tuned, name, "tuned")
 
     def student(self, name: str) -> StudentParams:
         """One student; raises WrongUse for a name that is not there."""

@@ -1,4 +1,4 @@
-"""The sections ``train`` and ``students``: how models learn."""
+"""The sections ``train``, ``tuned`` and ``students``: how models learn."""
 
 from typing import Annotated, Literal
 
@@ -115,7 +115,7 @@ class LaunchParams(Record):
 
 
 class LoopParams(FrozenLosses):
-    """What a training and a distillation have in common."""
+    """What trainings and distillations have in common."""
 
     steps: Positive
     stop_at: Positive | None  # end early, at this step of the plan; the model is marked unfinished
@@ -132,13 +132,19 @@ class LoopParams(FrozenLosses):
     compute: ComputeParams
     threads: Positive  # of CPU; the bits of the weights depend on it
     seed: int
+    sampling: SamplingParams
 
 
 class TrainParams(LoopParams):
-    """One training by flow matching."""
+    """One training by flow matching, from weights that a seed draws."""
 
     model: ModelParams
-    sampling: SamplingParams
+
+
+class TunedParams(LoopParams):
+    """One training by flow matching that goes on from a model's weights, in its shape."""
+
+    start: str  # a model folder, or one that was fetched
 
 
 class StudentParams(LoopParams):
@@ -149,7 +155,6 @@ class StudentParams(LoopParams):
     layers: tuple[Count, ...]  # the teacher's layers the student starts from
     guidance: Annotated[float, pydantic.Field(ge=0)]
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
-    sampling: SamplingParams
 
     @pydantic.model_validator(mode="after")
     def guidance_is_applied_once(self) -> "StudentParams":

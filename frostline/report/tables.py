@@ -46,18 +46,7 @@ def contracts(evaluated: Sequence[Evaluated]) -> Table:
 
 def lineage(evaluated: Sequence[Evaluated]) -> Table:
     """Which bytes each model was made of."""
-    fields = [
-        {
-            "weights": one.model.training.weights_digest,
-            "contract": one.model.contract.digest,
-            "dataset": one.model.training.dataset_digest,
-            "VAE": one.model.base.vae_digest,
-            "text encoder": one.model.base.text_encoder_digest,
-            "teacher's weights": one.model.training.teacher_digest or "none: it is a teacher",
-            "steps": f"{one.model.training.steps_done} of {one.model.training.steps_planned}",
-        }
-        for one in evaluated
-    ]
+    fields = [_made_of(one) for one in evaluated]
     return Table(
         title="Lineage",
         note="Digests name the exact bytes: two models with one dataset digest were trained on the same latents.",
@@ -65,6 +54,20 @@ def lineage(evaluated: Sequence[Evaluated]) -> Table:
         rows=_lines(fields, mark=False),
         kind="digest",
     )
+
+
+def _made_of(one: Evaluated) -> dict[str, str]:
+    training, base = one.model.training, one.model.base
+    return {
+        "weights": training.weights_digest,
+        "contract": one.model.contract.digest,
+        "dataset": training.dataset_digest,
+        "VAE": base.vae_digest,
+        "text encoder": base.text_encoder_digest,
+        "teacher's weights": training.teacher_digest or "none: it is a teacher",
+        "steps": f"{training.steps_done} of {training.steps_planned}",
+        **({} if training.start_digest is None else {"went on from the weights": training.start_digest}),
+    }
 
 
 def _lines(fields: Sequence[Mapping[str, str]], *, mark: bool = True) -> list[Line]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from frostline import contract as contracts
 from frostline.contract import LatentSpace
 from frostline.pages import words
 from frostline.pages.words import Bucket
@@ -118,22 +119,34 @@ def _text(source: Source, space: LatentSpace, tokens: Tokens) -> TextCost:
 
 
 def _runs(sources: Sequence[Source], settings: Params, space: LatentSpace) -> list[RunCost]:
-    """Trainings, and the students whose teacher is one of them: the patch size of other teachers is not in params."""
-    patches = {name: run.model.patch_size for name, run in settings.train.runs.items()}
-    loops: dict[str, tuple[LoopParams, tuple[int, int, int]]] = {
-        name: (run, patches[name]) for name, run in settings.train.runs.items()
-    }
-    for name, student in settings.students.items():
-        if Path(student.teacher).name in patches:
-            loops[name] = (student, patches[Path(student.teacher).name])
+    loops: dict[str, LoopParams] = {**settings.train.runs, **settings.tuned, **settings.students}
+    patches = _patches(settings)
     rows: Counter[str] = Counter()
     for bucket, by_source in material.buckets(sources).items():
         rows[words.name(bucket)] = sum(row.split == "train" for of_source in by_source.values() for row in of_source)
     return [
-        _run(name, loop, bucket, rows[bucket], space, patch)
-        for name, (loop, patch) in loops.items()
+        _run(name, loop, bucket, rows[bucket], space, patches[name])
+        for name, loop in loops.items()
+        if name in patches
         for bucket in loop.buckets
     ]
+
+
+def _patches(settings: Params) -> dict[str, tuple[int, int, int]]:
+    """Patch sizes by name of folder: of shapes in params, of the base's transformer, and of what begins with either.
+
+    Those of other published models are in folders that the survey does not depend on.
+    """
+    found = {name: run.model.patch_size for name, run in settings.train.runs.items()}
+    base = Path(settings.base)
+    known = contracts.load(base).process if (base / contracts.FILE).is_file() else None
+    if known is not None:
+        found[base.name] = known.patch_size
+    begun = {name: run.start for name, run in settings.tuned.items()}
+    begun |= {name: student.teacher for name, student in settings.students.items()}
+    for _ in begun:  # each round knows one model more, whatever their order
+        found |= {name: found[Path(first).name] for name, first in begun.items() if Path(first).name in found}
+    return found
 
 
 def _run(

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 EXPENSIVE = {stage: stage for stage in yaml.safe_load(revisions.FILE.read_text())}  # their meaning is a number
 EXPENSIVE["shard"] = "cache"  # a share of the same work
+EXPENSIVE["tune"] = "train"  # the same training from other weights
 FROZEN = {"foundation"}
 CHEAP = sorted(STAGES.keys() - EXPENSIVE.keys() - FROZEN)
 
@@ -84,7 +85,7 @@ def test_no_shell_stays_between_dvc_and_a_stage(stage: str) -> None:
     assert body(stage)["cmd"].startswith("exec python -m stages.")
 
 
-@pytest.mark.parametrize("stage", ["train", "distill"])
+@pytest.mark.parametrize("stage", ["train", "tune", "distill"])
 def test_training_never_reaches_the_codec(stage):
     reached = closure(f"stages.{stage}")
     assert "frostline.engine" in reached

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline import files, gates, models, params
+from frostline import files, gates, models, params, registration
 from frostline.errors import Refused
 from tests import stage_process
 
@@ -116,6 +116,23 @@ def test_a_failed_gate_is_exit_1_names_itself_and_leaves_nothing(project):
     assert not (project / "mlruns").exists()
 
 
+def test_a_model_that_went_on_from_another_is_registered_with_that_one_s_digest(tmp_path, make_model, registry_store):
+    folder = make_model(tmp_path / "models" / "tuned", start_digest="5" * 32)
+    for name in ("curve.tsv", "validation.tsv"):
+        (folder / name).write_text("step\tloss\n10\t0.5\n")
+    write_reports(tmp_path)
+    settings = params.RegisterParams(prefix="went-on-", alias="candidate", gates=FLOORS)
+    version, said = registration.register(folder, settings, tmp_path / "evaluation", registry_store.folder)
+    assert said["tags"]["start_digest"] == "5" * 32
+
+    from frostline import tracking
+
+    found = tracking.lookup(registry_store, f"models:/{version.name}@candidate")
+    assert tracking.tags(found)["start_digest"] == "5" * 32
+    logged = registry_store.client.get_run(str(found.run_id)).data
+    assert logged.params["training.start_digest"] == "5" * 32
+
+
 def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here, registry_store):
     there = ("--registry", str(registry_store.folder))
     assert run_here(*there).count(": registered as") == 2
@@ -135,6 +152,9 @@ def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here
     assert logged.metrics["5x32x32/direction"] == 0.98
     assert (logged.metrics["loss"], logged.metrics["validation/1x32x32"]) == (0.5, 0.75)
     assert logged.params["contract.sampling.guidance_form"] == "folded"
+
+    assert "start_digest" not in tracking.tags(version)
+    assert "training.start_digest" not in logged.params
 
     run_here("--check", *there)
     with pytest.raises(Refused, match="dvc repro --force --single-item register"):

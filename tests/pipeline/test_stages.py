@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+import torch
 import yaml
 
-from frostline import checkpoints, digests, digits, files, media, models
+from frostline import checkpoints, digests, digits, engine, files, media, models
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError, Refused, WrongUse
 from frostline.manifest import SPLITS
@@ -31,6 +32,7 @@ INDEXED = ["--index", "data/latents.json", *LATENTS]
 PREFLIGHT = ["--preflight", "reports/preflight.json"]
 INDEX = ["index", *LATENTS, "--index", "data/latents.json"]
 TRAIN = ["train", "teacher", *INDEXED, *PREFLIGHT, "--model", "models/teacher"]
+TUNE = ["tune", "warm", *INDEXED, *PREFLIGHT, "--model", "models/warm"]
 DISTILL = ["distill", "guided", *INDEXED, *PREFLIGHT, "--model", "models/guided"]
 CHECK = ["preflight", "--manifests", "data/manifest", *INDEXED, "--report", "reports/preflight.json"]
 IMAGES, CLIPS = "1x32x32", "5x32x32"
@@ -59,6 +61,8 @@ def settings() -> dict[str, Any]:
     teacher["model"] = {"layers": 2, "heads": 1, "head_dim": 12, "ffn_dim": 24, "patch_size": [1, 1, 1]}
     teacher["sampling"] |= {"steps": 2}
     values["train"]["runs"] = {"teacher": teacher, "early": teacher | {"stop_at": 3}}
+    warm = {key: value for key, value in teacher.items() if key != "model"} | {"steps": 4, "checkpoint_every": 2}
+    values["tuned"] = {"warm": warm | {"start": "models/teacher"}}
     guided = values["students"]["guided"] | short | {"layers": [1], "steps": 5}
     guided["sampling"] |= {"steps": 2}
     values["students"] = {"guided": guided, "hasty": guided | {"teacher": "models/early"}}
@@ -143,6 +147,7 @@ def test_media_become_a_teacher_and_a_student(whole: Path):
         "source said",
         "train teacher",
         "train early",
+        "tune warm",
     }
     teacher, student = (models.load(whole / "models" / name) for name in ("teacher", "guided"))
     assert teacher.training.complete
@@ -256,6 +261,58 @@ def test_a_training_stopped_early_is_unfinished_and_no_teacher(
     assert not (project / "models" / "hasty").exists()
 
 
+@pytest.fixture
+def taught(whole: Path, project: Path) -> Path:
+    """The copy with the finished teacher."""
+    shutil.copytree(whole / "models" / "teacher", project / "models" / "teacher")
+    return project
+
+
+def test_a_finished_model_is_trained_on_and_named_as_the_start(taught: Path, here: Callable[..., None]):
+    here(*TUNE)
+    start, warm = (models.load(taught / "models" / name) for name in ("teacher", "warm"))
+    assert warm.training.start_digest == start.training.weights_digest
+    assert warm.training.weights_digest != start.training.weights_digest
+    assert (warm.training.stage, warm.training.steps_done, warm.training.objective) == ("tune@warm", 4, "flow_matching")
+    assert warm.contract.latent_space == start.contract.latent_space
+    assert not list((taught / ".work").glob("tune-warm/*/step-*"))
+    curves = [(folder / "curve.tsv").read_text().splitlines() for folder in (start.folder, warm.folder)]
+    assert float(curves[1][1].split("\t")[1]) < float(curves[0][1].split("\t")[1]), "it does not begin at the start"
+
+
+def test_another_start_is_another_training(taught: Path, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch):
+    jobs: list[engine.Job] = []
+
+    def seen(job: engine.Job) -> engine.Outcome:
+        jobs.append(job)
+        raise FrostlineError("seen")
+
+    monkeypatch.setattr(engine, "run", seen)
+    assert refusal(FrostlineError, here, *TUNE) == "seen"
+    folder = taught / "models" / "teacher"
+    start = models.load(folder)
+    shutil.rmtree(folder)
+    with torch.no_grad():
+        start.transformer.proj_out.bias.add_(1.0)
+    with files.new_folder(folder) as beside:
+        models.save(beside, start.transformer, start.contract, start.base, start.training.stated())
+    assert refusal(FrostlineError, here, *TUNE) == "seen"
+    first, second = jobs
+    assert first.identity["start"] != second.identity["start"]
+    assert first.work != second.work
+
+
+def test_a_start_that_makes_no_sense_is_refused_before_anything_is_written(project: Path, here: Callable[..., None]):
+    assert "models/teacher: no such folder" in refusal(WrongUse, here, *TUNE)
+    tiny.model(project / "models" / "teacher")
+    said = refusal(Refused, here, *TUNE)
+    assert "the latents and models/teacher do not belong together" in said
+    assert "vae_digest: " in said
+    assert "tuned has no 'cold'" in refusal(WrongUse, here, "tune", "cold", *TUNE[2:])
+    assert [folder.name for folder in (project / "models").iterdir()] == ["teacher"]
+    assert not list((project / ".work").glob("tune-*"))
+
+
 def test_a_slip_in_params_is_named(project: Path, here: Callable[..., None]):
     values = settings()
     values["train"]["runs"]["teacher"]["caption_dropuot"] = 0.1
@@ -299,7 +356,7 @@ def test_a_teacher_of_another_latent_space_is_refused(project: Path, here: Calla
 def test_nothing_trains_before_preflight_passed(project: Path, here: Callable[..., None]):
     report = project / "reports" / "preflight.json"
     files.write_json(report, {**files.read_json(report), "passed": False, "failed": ["D11"]})
-    for command in (TRAIN, DISTILL):
+    for command in (TRAIN, TUNE, DISTILL):
         assert "reports/preflight.json: preflight failed ['D11']" in refusal(Refused, here, *command)
     report.unlink()
     assert "reports/preflight.json: no such file" in refusal(WrongUse, here, *TRAIN)

@@ -17,7 +17,7 @@ from frostline.evaluation import Evaluated, HeldOut, Plan
 from frostline.generation import Generator
 from frostline.pages import charts
 from frostline.pages.charts import Chart, Point, Series
-from frostline.report import measures, pictures
+from frostline.report import measures, pictures, tables
 from tests.html_reader import tags
 
 IMAGE, CLIP = (1, 32, 32), (5, 32, 32)
@@ -111,6 +111,15 @@ def test_contract_differences_stand_out_and_digests_are_there(text: str, evaluat
     for one in evaluated:
         assert one.model.training.weights_digest in text
         assert one.model.contract.digest in text
+
+
+def test_the_lineage_names_what_a_model_went_on_from_where_one_did(evaluated: list[Evaluated]):
+    assert "went on from the weights" not in [line.name for line in tables.lineage(evaluated).rows]
+    first, *others = evaluated
+    training = first.model.training.model_copy(update={"start_digest": "5" * 32})
+    tuned = dataclasses.replace(first, model=dataclasses.replace(first.model, training=training))
+    (line,) = [line for line in tables.lineage([tuned, *others]).rows if line.name == "went on from the weights"]
+    assert line.cells == ["5" * 32, *("–" for _ in others)]
 
 
 def test_pages_follow_light_and_dark_and_narrow_screens(text: str):

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from frostline import params, survey
+from frostline import contract as contracts
+from frostline import models, params, records, survey
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import Rejected, Row
 from frostline.pages import bars, words
 from frostline.params import Params
+from frostline.params.trainings import TunedParams
 from frostline.survey import captions, contact, forecast
 from frostline.survey.material import Source
 from frostline.survey.sheets import Picture, Sheet
@@ -143,6 +145,30 @@ def test_bytes_calls_and_tokens_follow_bucket_base_and_params(settings: Params):
     assert of_run["teacher", "1x32x32"].steps == 10
     assert of_run["teacher", "1x32x32"].seen == pytest.approx(10 * 4 / 28)
     assert of_run["guided", "1x32x32"].seen == pytest.approx(40 * 4 / 28)
+
+
+def test_what_goes_on_from_a_model_costs_its_patches(settings: Params, tmp_path: Path, tiny_model: Path):
+    buckets = {"1x32x32": {"share": 1.0, "batch": 4}}
+    guided, run = settings.students["guided"], settings.train.runs["teacher"]
+    facts = run.model_dump(mode="json", exclude={"model": True, "validate_every": {"epochs"}}) | {"buckets": buckets}
+    tuned = {
+        name: records.parse(TunedParams, {**facts, "start": start}, origin="x")
+        for name, start in {"second": "models/first", "first": "models/teacher", "third": "bases/mine"}.items()
+    }
+    changed = settings.model_copy(update={"tuned": tuned, "students": {"late": guided}})
+    costs = forecast.forecast([source(healthy())], changed, tiny.space(), letters)
+    assert {run.run: run.tokens for run in costs.runs if run.bucket == "1x32x32"} == dict.fromkeys(
+        ("teacher", "first", "second", "late"), 16
+    )
+    base = tmp_path / "bases" / "mine"
+    meaning = models.facts(tiny_model)[0]
+    base.mkdir(parents=True)
+    process = tiny.process(patch_size=(1, 2, 2))
+    contracts.save(meaning.model_copy(update={"process": process}), base)
+    costs = forecast.forecast(
+        [source(healthy())], changed.model_copy(update={"base": str(base)}), tiny.space(), letters
+    )
+    assert {run.tokens for run in costs.runs if run.run == "third"} == {4}
 
 
 def test_captions_alone_cost_text_and_no_latents(settings: Params):

@@ -64,6 +64,23 @@ def test_a_student_that_would_be_guided_wrongly_or_nowhere_is_refused(tmp_path, 
     assert says in refusal(tmp_path, values)
 
 
+def test_a_training_has_a_shape_and_one_that_goes_on_has_a_start(tmp_path, values):
+    run = values["train"]["runs"]["teacher"]
+    values["tuned"] = {
+        "warm": {key: value for key, value in run.items() if key != "model"} | {"start": "models/teacher"}
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    loaded = params.load(tmp_path / "params.yaml")
+    assert loaded.tuning("warm").start == "models/teacher"
+    for name in ("teacher", "warm", "guided"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    assert [path.name for path in loaded.models(tmp_path / "models")] == ["teacher", "warm", "guided"]
+    values["tuned"]["warm"]["model"] = run["model"]
+    assert "unknown key 'tuned.warm.model'" in refusal(tmp_path, values)
+    del values["tuned"]["warm"]["model"], values["tuned"]["warm"]["start"]
+    assert "missing key 'tuned.warm.start'" in refusal(tmp_path, values)
+
+
 def test_all_wrong_keys_are_named_at_once(tmp_path, values):
     values["cache"]["encode_batch"] = 0
     values["evaluate"]["sed"] = 1

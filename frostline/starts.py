@@ -1,0 +1,119 @@
+"""What a training goes on from: the weights of a model that was made here, or of a fetched one, where that makes sense.
+
+Everything is asked of the contract before a tensor is read. The weights come as masters: float32, in memory of their
+own, free to move.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from diffusers import WanTransformer3DModel
+
+from frostline import contract as contracts
+from frostline import teachers
+from frostline.contract import Contract, LatentSpace, Process, Sampling
+from frostline.errors import Refused, WrongUse
+from frostline.models import Model
+from frostline.store import layout
+from frostline.wan import families, pins
+
+
+def load(folder: str | Path, space: LatentSpace, buckets: Iterable[str]) -> Model:
+    """A model to go on from, on latents of ``space`` in ``buckets``, by flow matching.
+
+    Raises WrongUse if there is none, Refused with the reason and the remedy if it cannot be gone on from.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: no such folder; make the model with `dvc repro`, or bring it with `frostline fetch`")
+    _require_one_network(folder)
+    meaning = contracts.load(folder)
+    process = _process(folder, meaning)
+    _require_space(folder, meaning, space)
+    if meaning.sampling is not None:
+        _require_plain(folder, meaning.sampling)
+    _require_whole_patches(folder, process, space, buckets)
+    start = teachers.load(folder, torch.float32)
+    if not start.training.complete:
+        done, planned = start.training.steps_done, start.training.steps_planned
+        raise Refused(f"{folder}: unfinished, {done} of {planned} steps: finish its training first")
+    return dataclasses.replace(start, transformer=_masters(start.transformer))
+
+
+def _require_one_network(folder: Path) -> None:
+    if (folder / "transformer_2").is_dir():
+        raise Refused(
+            f"{folder}: two experts, each for its own sigmas, and one network is trained here: start from a model that "
+            "has one"
+        )
+
+
+def _process(folder: Path, meaning: Contract) -> Process:
+    """What the start predicts; Refused where that is unknown, or nothing that is trained here."""
+    if meaning.process is not None:
+        return meaning.process
+    name = pins.load(folder).family if _fetched(folder) else None
+    if any(family.name == name and not family.trained for family in families.FAMILIES):
+        raise Refused(
+            f"{folder}: {name} is loaded and audited only: beside noise and text it sees an image, which no cache here "
+            "holds; start from a text-to-video model"
+        )
+    raise Refused(
+        f"{folder}: its contract has no process part, so what it predicts is unknown: start from a model that was made "
+        "here, or from one of the families in docs/wan.md"
+    )
+
+
+def _require_space(folder: Path, meaning: Contract, space: LatentSpace) -> None:
+    theirs = meaning.latent_space
+    contracts.require_same(
+        space,
+        theirs.stored_as(space) if _fetched(folder) else theirs,  # a base does not know how latents are stored here
+        ours_is="the latents",
+        theirs_is=str(folder),
+        remedy="a training goes on in the latent space its start knows: cache with the base that one was made for, or "
+        "start from another model",
+    )
+
+
+def _require_plain(folder: Path, sampled: Sampling) -> None:
+    """Refuse what flow matching would take away again: it leads to the plain velocity of the data."""
+    if sampled.guidance_form == "folded":
+        raise Refused(
+            f"{folder}: guidance {sampled.guidance:g} is folded into its weights, and flow matching would train it out "
+            "again: tune the teacher it learned from, then distil a student of that"
+        )
+    few = sampled.sampler in ("renoise", "flow_map") or sampled.sigmas is not None or sampled.allowed_steps is not None
+    if few:
+        raise Refused(
+            f"{folder}: it is a student for few steps ({sampled.sampler}, {sampled.steps} steps), and flow matching "
+            "would train that out again: tune the teacher it learned from, then distil a student of that"
+        )
+
+
+def _require_whole_patches(folder: Path, process: Process, space: LatentSpace, buckets: Iterable[str]) -> None:
+    for name in buckets:
+        latent = space.shape(layout.bucket_of(name))[1:]
+        if any(side % patch for side, patch in zip(latent, process.patch_size, strict=True)):
+            raise Refused(
+                f"bucket {name}: its latents are {_by(latent)} (frames x height x width), of which {folder} takes "
+                f"patches of {_by(process.patch_size)}: use sides that are multiples of "
+                f"{_by(space.spatial_stride * patch for patch in process.patch_size[1:])} pixels"
+            )
+
+
+def _masters(network: WanTransformer3DModel) -> WanTransformer3DModel:
+    """The network, to be trained: weights out of mapped files, so that nothing that moves them touches one."""
+    for parameter in network.parameters():
+        parameter.data = parameter.detach().to(torch.float32, copy=True)
+    return network.requires_grad_(True)
+
+
+def _fetched(folder: Path) -> bool:
+    return (folder / pins.FILE).is_file()
+
+
+def _by(sides: Iterable[int]) -> str:
+    return "x".join(map(str, sides))
