@@ -70,6 +70,7 @@ def card(model: Model, name: str, process: Process, sampled: Sampling) -> str:
     sizes = ", ".join("x".join(map(str, bucket)) for bucket in process.buckets or ()) or "not recorded"
     folded = "folded into the weights: call with 1" if sampled.guidance_form == "folded" else "applied by the pipeline"
     steps = "any number" if sampled.allowed_steps is None else ", ".join(map(str, sampled.allowed_steps))
+    start = "" if training.start_digest is None else f"\n| went on from the weights | `{training.start_digest}` |"
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-video
@@ -103,7 +104,7 @@ frames = pipeline(
 | training | {training.objective}, {training.steps_done} of {training.steps_planned} steps, EMA {training.ema_decay:g} |
 | weights digest | `{training.weights_digest}` |
 | data digest | `{training.dataset_digest}` |
-| teacher digest | `{training.teacher_digest}` |
+| teacher digest | `{training.teacher_digest}` |{start}
 | VAE digest | `{space.vae_digest}` |
 | text encoder digest | `{space.text_encoder_digest}` |
 | contract digest | `{model.contract.digest}` |

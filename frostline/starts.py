@@ -26,8 +26,7 @@ def load(folder: str | Path, space: LatentSpace, buckets: Iterable[str]) -> Mode
     Raises WrongUse if there is none, Refused with the reason and the remedy if it cannot be gone on from.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise WrongUse(f"{folder}: no such folder; make the model with `dvc repro`, or bring it with `frostline fetch`")
+    _require_there(folder)
     _require_one_network(folder)
     meaning = contracts.load(folder)
     process = _process(folder, meaning)
@@ -40,6 +39,16 @@ def load(folder: str | Path, space: LatentSpace, buckets: Iterable[str]) -> Mode
         done, planned = start.training.steps_done, start.training.steps_planned
         raise Refused(f"{folder}: unfinished, {done} of {planned} steps: finish its training first")
     return dataclasses.replace(start, transformer=_masters(start.transformer))
+
+
+def _require_there(folder: Path) -> None:
+    if not folder.is_dir():
+        raise WrongUse(f"{folder}: no such folder; make the model with `dvc repro`, or bring it with `frostline fetch`")
+    if not (folder / contracts.FILE).is_file():
+        raise WrongUse(
+            f"{folder}: has no {contracts.FILE}: name a model that was made here, or one that was fetched with its VAE "
+            "and text encoder"
+        )
 
 
 def _require_one_network(folder: Path) -> None:

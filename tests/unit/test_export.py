@@ -1,6 +1,7 @@
 """An exported folder under the stock pipeline gives our pixels."""
 
 import ast
+import dataclasses
 import re
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_the_card_states_the_call_and_the_contract_travels_along(tiny_model, tin
     }
     assert model.training.weights_digest in card
     assert contract.load(tmp_path / "out") == model.contract
+
+
+def test_the_card_names_what_a_model_went_on_from_where_one_did(tiny_model):
+    model = models.load(tiny_model)
+    assert "went on from" not in export.card(model, "plain", *model.sampled())
+    tuned = dataclasses.replace(model, training=model.training.model_copy(update={"start_digest": "5" * 32}))
+    assert f"\n| went on from the weights | `{'5' * 32}` |\n| VAE digest |" in export.card(
+        tuned, "tuned", *model.sampled()
+    )
 
 
 def test_a_student_is_called_at_guidance_1(tiny_student):

@@ -246,6 +246,9 @@ def test_an_unfinished_start_and_none_at_all_are_refused(tmp_path, make_model):
         starts.load(folder, models.facts(folder)[0].latent_space, BUCKETS)
     with pytest.raises(WrongUse, match=r"nowhere: no such folder; .*frostline fetch"):
         starts.load(tmp_path / "nowhere", tiny.space(), BUCKETS)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WrongUse, match=r"empty: has no contract\.json: .*with its VAE and text encoder"):
+        starts.load(tmp_path / "empty", tiny.space(), BUCKETS)
 
 
 def test_two_experts_are_refused_because_one_network_is_trained(tmp_path, tiny_base, family):
