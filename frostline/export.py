@@ -17,7 +17,7 @@ from frostline import files, generation, sampling
 from frostline.codec import Codec
 from frostline.contract import Process, Sampling
 from frostline.errors import Refused, WrongUse
-from frostline.models import Model
+from frostline.models import Model, Training
 
 CARD = "README.md"
 EXAMPLE = "a handwritten digit seven"
@@ -101,7 +101,7 @@ frames = pipeline(
 | trained sizes (frames x height x width) | {sizes} |
 | text | {space.text_length} tokens, zeros after the true length, null prompt {space.null_prompt!r} |
 | network predicts | {process.prediction} on the {process.path} path, timestep = {process.timestep_scale:g} * sigma |
-| training | {training.objective}, {training.steps_done} of {training.steps_planned} steps, EMA {training.ema_decay:g} |
+| training | {_trained(training)} |
 | weights digest | `{training.weights_digest}` |
 | data digest | `{training.dataset_digest}` |
 | teacher digest | `{training.teacher_digest}` |{start}
@@ -111,6 +111,14 @@ frames = pipeline(
 
 Digests are xxh3_128; `contract.json` beside this card is the contract itself, and stands in the weights' metadata too.
 """
+
+
+def _trained(training: Training) -> str:
+    """How the weights came to be; those of a merge are nobody's training."""
+    if training.steps_planned == 0:
+        return f"none of these weights as they are ({training.stage})"
+    done = f"{training.steps_done} of {training.steps_planned} steps"
+    return f"{training.objective}, {done}, EMA {training.ema_decay:g}"
 
 
 def _stock_scheduler(model: Model, sampled: Sampling) -> Any:

@@ -9,6 +9,7 @@ models/<name>/
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from frostline.records import R, Record
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 CONFIG = "transformer/config.json"
+RECORD = "training.json"
 PUBLISHED = "published"  # the stage of a training that happened elsewhere
 
 
@@ -96,6 +98,11 @@ def save(
     """
     network.save_config(folder / "transformer")
     write_weights(folder / WEIGHTS, network.state_dict() if weights is None else weights, contract)
+    return describe(folder, contract, base, training)
+
+
+def describe(folder: Path, contract: Contract, base: Base, training: Mapping[str, Any]) -> Training:
+    """Write what a model folder says of itself, beside the weights that are there; returns its training record."""
     record = records.parse(
         Training, {**training, "weights_digest": digests.of_file(folder / WEIGHTS)}, origin="training.json"
     )
@@ -105,15 +112,20 @@ def save(
     if stock is not None:
         stock.save_pretrained(folder / "scheduler")
     files.write_json(folder / "base.json", base.model_dump(mode="json"))
-    files.write_json(folder / "training.json", record.stated())
+    files.write_json(folder / RECORD, record.stated())
     return record
 
 
 def write_weights(path: Path, weights: dict[str, Tensor], contract: Contract) -> None:
     """Write a safetensors file that carries its contract in its metadata; equal weights are equal bytes."""
-    metadata = {"format": "pt", contracts.METADATA: digests.canonical(contract.model_dump(mode="json"))}
+    metadata = {"format": "pt", **stated(contract)}
     safetensors.torch.save_file({name: t.detach().contiguous() for name, t in weights.items()}, path, metadata=metadata)
     _sort_header(path)
+
+
+def stated(contract: Contract) -> dict[str, str]:
+    """A contract as the metadata of weights."""
+    return {contracts.METADATA: digests.canonical(contract.model_dump(mode="json"))}
 
 
 def _sort_header(path: Path) -> None:
@@ -145,7 +157,7 @@ def facts(folder: str | Path) -> tuple[Contract, Base, Training]:
         raise WrongUse(f"{folder}: no such model folder; make it with `dvc repro` or give another path")
     contract = contracts.load(folder)
     base = _record(folder, "base.json", Base)
-    training = _record(folder, "training.json", Training)
+    training = _record(folder, RECORD, Training)
     _check_weights(folder / WEIGHTS, contract, training)
     return contract, base, training
 
@@ -164,8 +176,8 @@ def _check_weights(path: Path, contract: Contract, training: Training) -> None:
             "or damaged after training; fetch or make the folder again"
         )
     with safetensors.safe_open(path, "pt") as weights:
-        stated = (weights.metadata() or {}).get(contracts.METADATA)
-    if stated != digests.canonical(contract.model_dump(mode="json")):
+        inside = (weights.metadata() or {}).get(contracts.METADATA)
+    if inside != stated(contract)[contracts.METADATA]:
         raise Refused(
             f"{path}: the contract inside the weights is not the one in {path.parent.parent / contracts.FILE}"
         )

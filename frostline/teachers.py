@@ -35,11 +35,11 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Model:
         contract=meaning,
         transformer=network,
         base=Base(path=str(folder), vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest),
-        training=_training(pinned, transformer.parameters(network)["all"]),
+        training=published(pinned, transformer.parameters(network)["all"]),
     )
 
 
-def _training(pinned: pins.Pins, parameters: int) -> Training:
+def published(pinned: pins.Pins, parameters: int) -> Training:
     """What is known of how a published model came to be."""
     weights = {name: digest for name, digest in pinned.files.items() if name.startswith("transformer/")}
     return Training(

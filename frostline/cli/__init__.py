@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import cache, export, fetch, importing, preset, sample
+from frostline.cli import cache, export, fetch, importing, lora, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -57,4 +57,5 @@ app.command("export")(export.export)
 app.command("fetch")(fetch.fetch)
 app.command("preset")(preset.preset)
 app.add_typer(cache.app, name="cache")
+app.add_typer(lora.app, name="lora")
 app.command("import-dataset")(importing.import_dataset)

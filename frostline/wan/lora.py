@@ -1,32 +1,20 @@
-"""Low-rank changes of a transformer (LoRA; Hu et al., arXiv:2106.09685, eq. 3), in files of both conventions.
+"""Low-rank changes of a transformer (LoRA; Hu et al., arXiv:2106.09685, eq. 3): added to weights, and found again.
 
-    W' = W + (alpha / r) * up @ down        down (r, in), up (out, r)
+    W' = W + scale * (alpha / r) * up @ down        W (out, in), down (r, in), up (out, r)
 
-diffusers   transformer.<module>.lora_A.weight and lora_B.weight; alpha in the file's metadata, as peft words it
-native      diffusion_model.<module>.lora_down.weight, lora_up.weight and alpha, as ComfyUI and others take them
-Modules go by diffusers' names in memory. Numbers pass through unchanged.
+Modules go by diffusers' names. How much of a change D a rank r keeps is measured in squared Frobenius norms, with the
+singular values s of D:     share = sum of the first r of s^2 / sum of all s^2 = 1 - ||D - D_r||^2 / ||D||^2
 """
 
-import json
-import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
+import tqdm
 from torch import Tensor
 
-from frostline import digests, weights
 from frostline.errors import Refused, WrongUse
-from frostline.wan import names
-from frostline.wan.names import Naming
-
-METADATA = "lora_adapter_metadata"  # of the diffusers convention
-PREFIXES: dict[Naming, str] = {"diffusers": "transformer.", "native": "diffusion_model."}
-DOWN: dict[Naming, str] = {"diffusers": "lora_A.weight", "native": "lora_down.weight"}
-UP: dict[Naming, str] = {"diffusers": "lora_B.weight", "native": "lora_up.weight"}
-ALPHA = "alpha"
+from frostline.weights import Kind
 
 
 @dataclass(frozen=True)
@@ -42,6 +30,11 @@ class Change:
         """The change's rank."""
         return self.down.shape[0]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape (out, in) of the matrix it changes."""
+        return self.up.shape[0], self.down.shape[1]
+
     def delta(self, scale: float = 1.0) -> Tensor:
         """What is added to the matrix: (out, in) in float32."""
         return (scale * self.alpha / self.rank) * (self.up.float() @ self.down.float())
@@ -51,121 +44,89 @@ Lora = dict[str, Change]
 """Module, by diffusers' name, to its change."""
 
 
-def write(lora: Mapping[str, Change], path: Path, naming: Naming) -> None:
-    """Write a LoRA in one of the conventions."""
-    tensors: dict[str, Tensor] = {}
-    modules = _named(lora, naming)
-    for module, change in lora.items():
-        prefix = PREFIXES[naming] + modules[module]
-        tensors |= {f"{prefix}.{DOWN[naming]}": change.down, f"{prefix}.{UP[naming]}": change.up}
-        if naming == "native":
-            tensors[f"{prefix}.{ALPHA}"] = torch.tensor(change.alpha, dtype=torch.float32)
-    kinds = {name: weights.Kind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    weights.write(path, kinds, tensors.__getitem__, {} if naming == "native" else _stated(lora))
+@dataclass(frozen=True)
+class Extracted:
+    """A change of low rank, and how much of the whole change it is."""
+
+    lora: Lora = field(default_factory=dict)
+    kept: dict[str, float] = field(default_factory=dict)  # module to the share of its own change
+    left_out: tuple[str, ...] = ()  # tensors that changed and that no LoRA can hold
+    overall: float = 1.0  # share of the change of all tensors, those left out too
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The module of which least is kept, and its share."""
+        return min(self.kept.items(), key=lambda item: item[1])
 
 
-def read(path: Path) -> Lora:
-    """A LoRA of either convention; an alpha that is not there is the rank, so that nothing is scaled.
-
-    Raises Refused if half of a pair is missing or a tensor is something else.
-    """
-    with weights.opened(path) as file:
-        tensors = {name: file.read(name).clone() for name in file.kinds}
-        stated = json.loads(file.metadata.get(METADATA, "{}"))
-    naming = _naming(tensors, path)
-    pairs = _pairs(tensors, path)
-    modules = _diffusers(pairs, naming)
-    found: Lora = {}
-    for module, parts in pairs.items():
-        if not parts.keys() >= {"down", "up"}:
-            raise Refused(f"{path}: {module} has only {', '.join(parts)}; a pair is asked for")
-        name = modules[module]
-        rank = float(parts["down"].shape[0])
-        alpha = parts[ALPHA].item() if ALPHA in parts else _alpha(stated, name, rank)
-        found[name] = Change(parts["down"], parts["up"], float(alpha))
-    return found
-
-
-def _stated(lora: Mapping[str, Change]) -> dict[str, str]:
-    """Ranks and alphas in the words of peft's LoraConfig, from which diffusers makes its adapters."""
-    ranks = {module: change.rank for module, change in lora.items()}
-    alphas = {module: change.alpha for module, change in lora.items()}
-    rank, alpha = (statistics.mode(values.values()) for values in (ranks, alphas))
-    config = {
-        "r": rank,
-        "lora_alpha": alpha,
-        "rank_pattern": {module: own for module, own in ranks.items() if own != rank},
-        "alpha_pattern": {module: own for module, own in alphas.items() if own != alpha},
-        "target_modules": sorted(lora),
-    }
-    return {METADATA: digests.canonical({PREFIXES["diffusers"] + key: value for key, value in config.items()})}
-
-
-def _alpha(stated: Mapping[str, Any], module: str, rank: float) -> float:
-    """The alpha that a file's metadata names for a module; the rank where it names none."""
-    prefix = PREFIXES["diffusers"]
-    own = stated.get(f"{prefix}alpha_pattern", {})
-    return own[module] if module in own else stated.get(f"{prefix}lora_alpha", rank)
-
-
-def merge(tensors: Mapping[str, Tensor], lora: Mapping[str, Change], scale: float = 1.0) -> dict[str, Tensor]:
-    """Weights with a LoRA added, in their own dtype; raises WrongUse if it is for another transformer."""
-    merged = dict(tensors)
+def require_fitting(lora: Mapping[str, Change], kinds: Mapping[str, Kind], *, lora_is: str, model_is: str) -> None:
+    """Raise WrongUse, naming the matrix, if a LoRA is for another transformer."""
     for module, change in lora.items():
         name = f"{module}.weight"
-        shape = (change.up.shape[0], change.down.shape[1])
-        if name not in merged or tuple(merged[name].shape) != shape:
-            there = tuple(merged[name].shape) if name in merged else "no such matrix"
-            raise WrongUse(f"{name}: the LoRA changes a matrix {shape}, the transformer has {there}; it is for another")
-        merged[name] = (merged[name].float() + change.delta(scale)).to(merged[name].dtype)
-    return merged
+        there = kinds[name].shape if name in kinds else "no such matrix"
+        if there != change.shape:
+            raise WrongUse(
+                f"{lora_is}: changes {name} {change.shape}, {model_is} has {there}: it is for another transformer; "
+                "name the model it was trained on"
+            )
 
 
-def extract(before: Mapping[str, Tensor], after: Mapping[str, Tensor], rank: int) -> Lora:
+def merged(name: str, tensor: Tensor, lora: Mapping[str, Change], scale: float = 1.0) -> Tensor:
+    """A tensor of a transformer with a LoRA added: summed in float32, given back in its own dtype."""
+    change = lora.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
+    return tensor if change is None else (tensor.float() + change.delta(scale)).to(tensor.dtype)
+
+
+def extract(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], rank: int, *, matrices_only: bool = False
+) -> Extracted:
     """The best change of a rank, in the Frobenius norm, that turns one transformer's matrices into another's.
 
-    Matrices that are equal are left out; what is no matrix (biases, norms) can't be in a LoRA, and must be equal.
+    Both have the same names and shapes. Tensors that are equal are left out. What is no matrix (biases, norms) cannot
+    be in a LoRA: Refused if it differs, unless ``matrices_only`` leaves it out.
     """
-    found: Lora = {}
-    for name, old in before.items():
-        if torch.equal(old, after[name]):
+    lora: Lora = {}
+    kept: dict[str, float] = {}
+    left_out: list[str] = []
+    size = whole = 0.0  # squared norms: of what is kept, of all
+    for name in tqdm.tqdm(before, desc="extracting", unit="tensor", disable=None):
+        delta = _difference(name, before[name], after[name])
+        if not delta.any():
             continue
-        if old.ndim != 2 or not name.endswith(".weight"):
-            raise Refused(f"{name}: differs, and is no matrix: a LoRA can't hold that change; export the whole model")
-        u, s, v = torch.linalg.svd(after[name].float() - old.float(), full_matrices=False)
-        kept = min(rank, len(s))
-        root = s[:kept].sqrt()
-        found[name.removesuffix(".weight")] = Change(root[:, None] * v[:kept], u[:, :kept] * root, float(kept))
-    return found
+        own = delta.double().square().sum().item()
+        whole += own
+        if delta.ndim == 2 and name.endswith(".weight"):
+            module = name.removesuffix(".weight")
+            lora[module], kept[module] = _best(delta, rank)
+            size += own * kept[module]
+        else:
+            _require_allowed(name, matrices_only=matrices_only)
+            left_out.append(name)
+    if not lora:
+        raise Refused("no matrix of the two differs: there is no change that a LoRA could hold")
+    return Extracted(lora, kept, tuple(left_out), size / whole)
 
 
-def _named(modules: Iterable[str], naming: Naming) -> dict[str, str]:
-    return names.to_native("transformer", modules) if naming == "native" else {module: module for module in modules}
+def _difference(name: str, before: Tensor, after: Tensor) -> Tensor:
+    delta = after.float() - before.float()
+    if not delta.isfinite().all():
+        raise Refused(f"{name}: holds numbers that are not finite: one of the two models is damaged; make it again")
+    return delta
 
 
-def _diffusers(modules: Iterable[str], naming: Naming) -> dict[str, str]:
-    """Modules by diffusers' names. Its converter knows tensors, with a dot behind the module."""
-    if naming == "diffusers":
-        return {module: module for module in modules}
-    renamed = names.to_diffusers("transformer", [f"{module}.weight" for module in modules])
-    return {name.removesuffix(".weight"): new.removesuffix(".weight") for name, new in renamed.items()}
+def _best(delta: Tensor, rank: int) -> tuple[Change, float]:
+    """The nearest matrix of a rank, and the share of the squared norm that it keeps."""
+    u, s, v = torch.linalg.svd(delta, full_matrices=False)
+    energy = s.double().square()
+    used = min(rank, len(s))
+    root = s[:used].sqrt()
+    change = Change(root[:, None] * v[:used], u[:, :used] * root, float(used))
+    return change, (energy[:used].sum() / energy.sum()).item()
 
 
-def _naming(tensors: Iterable[str], path: Path) -> Naming:
-    for naming, prefix in PREFIXES.items():
-        if all(name.startswith(prefix) for name in tensors):
-            return naming
-    raise Refused(f"{path}: not a LoRA of one Wan transformer: its tensors begin neither all with {PREFIXES}")
-
-
-def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
-    """The tensors of each module, which others name by either pair of names under both conventions."""
-    ends = {**dict.fromkeys(DOWN.values(), "down"), **dict.fromkeys(UP.values(), "up"), ALPHA: ALPHA}
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        end = next((end for end in ends if name.endswith(f".{end}")), None)
-        if end is None:
-            raise Refused(f"{path}: {name}: no part of a LoRA ({', '.join(ends)})")
-        module = names.without_prefix(name.removesuffix(f".{end}")).removeprefix(PREFIXES["diffusers"])
-        found.setdefault(module, {})[ends[end]] = tensor
-    return found
+def _require_allowed(name: str, *, matrices_only: bool) -> None:
+    if not matrices_only:
+        raise Refused(
+            f"{name}: differs, and is no matrix: a LoRA cannot hold that change; export the whole model, or leave out "
+            "all that is no matrix with --matrices-only"
+        )

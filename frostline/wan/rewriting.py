@@ -39,8 +39,13 @@ def _reader(read: Callable[[str], Tensor], old: Mapping[str, str]) -> Callable[[
     return lambda new: read(old[new])
 
 
-def to_native(part: names.Part, tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write tensors of diffusers' names into one safetensors file of native names."""
-    old = {new: name for name, new in names.to_native(part, tensors).items()}
-    kinds = {new: weights.Kind(tensors[name].dtype, tuple(tensors[name].shape)) for new, name in old.items()}
-    weights.write(path, kinds, lambda new: tensors[old[new]], metadata)
+def to_native(
+    part: names.Part,
+    kinds: Mapping[str, weights.Kind],
+    read: Callable[[str], Tensor],
+    path: Path,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write tensors of diffusers' names into one safetensors file of native names, each asked for once."""
+    old = {new: name for name, new in names.to_native(part, kinds).items()}
+    weights.write(path, {new: kinds[name] for new, name in old.items()}, _reader(read, old), metadata)

@@ -38,6 +38,15 @@ _BLOCK = (
     ("attn1", "self_attn"),
     ("attn2", "cross_attn"),
 )
+_MATRICES = re.compile(
+    r"proj_out|condition_embedder\.(time_proj|(time|text)_embedder\.linear_[12]|image_embedder\.ff\.net\.(0\.proj|2))"
+    r"|blocks\.\d+\.(attn[12]\.(to_[qkv]|to_out\.0|add_[kv]_proj)|ffn\.net\.(0\.proj|2))"
+)
+
+
+def is_matrix(module: str) -> bool:
+    """Whether diffusers' name of a module is that of a matrix in a Wan transformer, so that a LoRA can change it."""
+    return _MATRICES.fullmatch(module) is not None
 
 
 def to_diffusers(names: list[str]) -> dict[str, str]:

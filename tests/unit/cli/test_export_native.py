@@ -14,7 +14,9 @@ def test_a_model_becomes_one_file_of_native_names(tmp_path, tiny_model):
     path = tmp_path / "model.safetensors"
     command = [*EXPORT, str(tiny_model), str(path), "--layout", "native", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert any(line.startswith("attention_head_dim") for line in json.loads(done.stdout)["not_for_comfyui"])
+    said = json.loads(done.stdout)
+    assert any(line.startswith("attention_head_dim") for line in said["not_for_comfyui"])
+    assert (said["output"], said["workflow"]) == ([str(path)], None)
     [source] = layouts.found(path).sources.values()
     ours, theirs = models.load(tiny_model).transformer.state_dict(), loading.load(source, torch.float32).state_dict()
     assert ours.keys() == theirs.keys()

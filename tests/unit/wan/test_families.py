@@ -12,6 +12,7 @@ from frostline.wan.names import text_encoder as text_names
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "wan"
 PUBLISHED = json.loads((GOLDEN / "keys.json").read_text())
+RECORDED = json.loads((GOLDEN / "comfyui.json").read_text())  # what ComfyUI's code takes, and where that is read
 BY_NAME = {family.name: family for family in families.FAMILIES}
 PARTS: dict[str, tuple[names.Part, Any]] = {
     **{name: ("transformer", family.transformer.config()) for name, family in BY_NAME.items()},
