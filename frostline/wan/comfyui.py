@@ -6,14 +6,15 @@ patches, embeddings, the statistics of latents, 512 tokens of text, a velocity o
 Its samplers under ModelSamplingSD3 (shift k; comfy/samplers.py, comfy/k_diffusion/sampling.py, comfy/model_sampling.py)
     euler    our euler: noised + velocity * (next - sigma)
     lcm      our renoise: jump to clean, fresh noise of the next sigma
-    uni_pc   integrates the path that our unipc integrates, by other formulas and at other sigmas
+    uni_pc   integrates the path that our unipc integrates, by other formulas
     simple   sigmas of n steps: every (1000 / n)th of the 1000 sigmas shift(i / 1000, k), from 1 downwards, then 0
-The network is told 1000 * sigma, never rounded.
+The node KSampler gives uni_pc the sigmas of n + 1 steps without the last before 0, so its last step is twice as long;
+the node SamplerCustom gives every sampler its sigmas as they are. The network is told 1000 * sigma, never rounded.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +34,8 @@ ASSUMED: dict[str, Any] = {
 }
 """What ComfyUI's loader takes for granted of a transformer."""
 
-SAMPLERS = {"unipc": "uni_pc", "wan_unipc": "uni_pc", "euler": "euler", "renoise": "lcm"}
+Name = Literal["uni_pc", "euler", "lcm"]
+SAMPLERS: dict[str, Name] = {"unipc": "uni_pc", "wan_unipc": "uni_pc", "euler": "euler", "renoise": "lcm"}
 VAES = {vae.z_dim: vae for vae in (families.VAE_21, families.VAE_22)}
 SAME_SIGMA = 1e-5
 STEPS = 1000  # sigmas among which `simple` chooses
@@ -43,7 +45,7 @@ STEPS = 1000  # sigmas among which `simple` chooses
 class Setup:
     """All that a workflow says of how a model is sampled."""
 
-    sampler: str
+    sampler: Name
     steps: int
     shift: float
     guidance: tuple[float, ...]  # of the one transformer, or of the high-noise expert and the other
@@ -73,7 +75,7 @@ def setup(contract: Contract, record: Sampling, family: families.Family | None, 
     """How ComfyUI samples a model that is not unsuited; ``family`` is the published model that it is, if it is one."""
     boundary = contract.process.expert_boundary if contract.process else None
     sampler = SAMPLERS[record.sampler]
-    theirs = visited(sampler, record.steps, record.shift)
+    theirs = simple(record.steps, record.shift)
     ours = sampling.sampler(record).sigmas(record.steps, record.shift)
     listed = sampler != "uni_pc" and not torch.allclose(ours, theirs, rtol=0, atol=SAME_SIGMA)
     return Setup(
@@ -91,14 +93,10 @@ def setup(contract: Contract, record: Sampling, family: families.Family | None, 
     )
 
 
-def visited(sampler: str, steps: int, shift: float) -> Tensor:
-    """The sigmas (steps + 1,) float64 that its KSampler visits on the scheduler `simple`.
-
-    For uni_pc it lays out one step more and leaves out the last sigma before 0.
-    """
-    laid = steps + 1 if sampler == "uni_pc" else steps
-    u = torch.tensor([STEPS - int(i * (STEPS / laid)) for i in range(steps)] + [0], dtype=torch.float64) / STEPS
-    return schedule.shift(u, shift)
+def simple(steps: int, shift: float) -> Tensor:
+    """The sigmas (steps + 1,) float64 of its scheduler `simple`."""
+    u = [STEPS - int(i * (STEPS / steps)) for i in range(steps)] + [0]
+    return schedule.shift(torch.tensor(u, dtype=torch.float64) / STEPS, shift)
 
 
 def _guidance(record: Sampling, family: families.Family | None) -> tuple[float, ...]:
@@ -131,16 +129,14 @@ def _of_sampling(record: Sampling) -> list[str]:
         return [f"its sampler {record.sampler!r} is none of ComfyUI's"]
     if SAMPLERS[record.sampler] == "uni_pc" and record.allowed_steps is not None:
         steps = " or ".join(map(str, record.allowed_steps))
-        return [
-            f"it was trained for the sigmas of {steps} steps of {record.sampler!r}, and ComfyUI's uni_pc visits others"
-        ]
+        return [f"it was trained for {steps} steps of {record.sampler!r}, and ComfyUI's uni_pc takes other ones"]
     return []
 
 
 def _notes(record: Sampling, *, listed: bool) -> Sequence[str]:
     notes: list[str] = []
     if SAMPLERS[record.sampler] == "uni_pc":
-        notes.append("uni_pc has other formulas and sigmas than the sampler here: alike with many steps, not equal")
+        notes.append("uni_pc has other formulas than the sampler here: alike with many steps, not equal")
     if record.rounds_timesteps:
         notes.append("the network is told sigmas that are not rounded to whole timesteps")
     if listed:

@@ -15,7 +15,7 @@ SEED = 0
 
 Node = dict[str, Any]
 Link = list[str | int]
-LAST = 10000  # ComfyUI's "to the end"
+SCHEDULER = "simple"
 
 
 class Graph:
@@ -60,51 +60,31 @@ def _latents(graph: Graph, setup: Setup, vae: Link) -> Link:
 
 
 def _sampled(graph: Graph, setup: Setup, models: Sequence[Link], text: dict[str, Link], latents: Link) -> Link:
-    if setup.change is not None:
-        return _by_two(graph, setup, models, text, latents)
-    [model], [guidance] = models, setup.guidance
-    title = "; ".join(setup.notes)
+    title = "; ".join(("sample", *setup.notes))
+    if setup.change is None and setup.sigmas is None and setup.sampler != "uni_pc":
+        [model], [guidance] = models, setup.guidance
+        own = {"sampler_name": setup.sampler, "scheduler": SCHEDULER, "steps": setup.steps, "denoise": 1.0}
+        return graph.add("KSampler", title, model=model, seed=SEED, cfg=guidance, latent_image=latents, **own, **text)
+    sigmas = _sigmas(graph, setup, models[0])
+    common = {"sampler": graph.add("KSamplerSelect", "sampler", sampler_name=setup.sampler), "noise_seed": SEED, **text}
+    for place, (model, guidance, part) in enumerate(zip(models, setup.guidance, sigmas, strict=True)):
+        own = {"add_noise": place == 0, "cfg": guidance, "sigmas": part, "latent_image": latents}
+        latents = graph.add("SamplerCustom", title, model=model, **own, **common)
+    return latents
+
+
+def _sigmas(graph: Graph, setup: Setup, model: Link) -> list[Link]:
+    """The sigmas of each transformer."""
     if setup.sigmas is not None:
-        sigmas = graph.add("ManualSigmas", title, sigmas=", ".join(f"{sigma:.9f}" for sigma in setup.sigmas))
-        sampler = graph.add("KSamplerSelect", "sampler", sampler_name=setup.sampler)
-        common = {"add_noise": True, "noise_seed": SEED, "cfg": guidance, "latent_image": latents}
-        return graph.add("SamplerCustom", "sample", model=model, sampler=sampler, sigmas=sigmas, **common, **text)
-    common = {"seed": SEED, "cfg": guidance, "denoise": 1.0, "latent_image": latents, **_sampler(setup)}
-    return graph.add("KSampler", title, model=model, **common, **text)
-
-
-def _by_two(graph: Graph, setup: Setup, models: Sequence[Link], text: dict[str, Link], latents: Link) -> Link:
-    """The high-noise expert's steps with what noise they leave, then the other's."""
-    (high, low), (strong, weak) = models, setup.guidance
-    common = {"noise_seed": SEED, **_sampler(setup), **text}
-    first = graph.add(
-        "KSamplerAdvanced",
-        "; ".join(("high-noise expert", *setup.notes)),
-        model=high,
-        cfg=strong,
-        add_noise="enable",
-        latent_image=latents,
-        start_at_step=0,
-        end_at_step=setup.change,
-        return_with_leftover_noise="enable",
-        **common,
-    )
-    return graph.add(
-        "KSamplerAdvanced",
-        "low-noise expert",
-        model=low,
-        cfg=weak,
-        add_noise="disable",
-        latent_image=first,
-        start_at_step=setup.change,
-        end_at_step=LAST,
-        return_with_leftover_noise="disable",
-        **common,
-    )
-
-
-def _sampler(setup: Setup) -> Node:
-    return {"steps": setup.steps, "sampler_name": setup.sampler, "scheduler": "simple"}
+        listed = ", ".join(f"{sigma:.9f}" for sigma in setup.sigmas)  # the node knows no exponents
+        sigmas = graph.add("ManualSigmas", "the sigmas it was trained at", sigmas=listed)
+    else:
+        steps = {"steps": setup.steps, "denoise": 1.0}
+        sigmas = graph.add("BasicScheduler", "steps", model=model, scheduler=SCHEDULER, **steps)
+    if setup.change is None:
+        return [sigmas]
+    number, _ = graph.add("SplitSigmas", "high noise, low noise", sigmas=sigmas, step=setup.change)
+    return [[number, 0], [number, 1]]
 
 
 def _save(graph: Graph, setup: Setup, images: Link) -> None:

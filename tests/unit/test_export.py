@@ -63,12 +63,10 @@ def test_the_card_names_what_a_model_went_on_from_where_one_did(tiny_model):
 
 
 def test_the_card_says_what_training_there_was(make_model, tmp_path):
+    merged = {"stage": "merge", "steps_planned": 0, "steps_done": 0}
     for facts, says in (
         ({}, "| training | flow_matching, 10 of 10 steps, EMA 0.99 |"),
-        (
-            {"stage": "merge", "steps_planned": 0, "steps_done": 0},
-            "| training | none of these weights as they are (merge) |",
-        ),
+        (merged, "| training | none of these weights as they are (merge) |"),
     ):
         model = models.load(make_model(tmp_path / "model", **facts))
         assert says in export.card(model, "x", *model.sampled())

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -105,7 +107,7 @@ def test_sigmas_of_its_scheduler_are_the_contracts_where_steps_divide_1000(sampl
     made = setup(published(sampler=sampler, steps=steps, rounds_timesteps=False))
     assert (made.sampler, made.sigmas) == (theirs, None)
     ours = sampling.sampler(published(sampler=sampler).sampling).sigmas(steps, 5.0)
-    assert torch.allclose(comfyui.visited(theirs, steps, 5.0), ours, rtol=0, atol=1e-12)
+    assert torch.allclose(comfyui.simple(steps, 5.0), ours, rtol=0, atol=1e-12)
 
 
 def test_other_sigmas_are_listed():
@@ -124,17 +126,13 @@ def test_steps_that_a_student_was_trained_for_are_said_to_stay():
     assert "keep its steps: it was trained for 4" in made.notes
 
 
-def test_uni_pc_leaves_out_the_last_sigma_of_one_step_more():
-    assert comfyui.visited("uni_pc", 4, 1.0).tolist() == [1.0, 0.8, 0.6, 0.4, 0.0]
-
-
 def test_two_experts_change_where_the_sigma_falls_below_the_boundary():
     family = BY_NAME["wan2.2-t2v-a14b"]
     contract = published().model_copy(update={"process": declaring.process(family)})
     made = comfyui.setup(contract, declaring.sampling(family), family, BUCKET)
     assert made.guidance == (4.0, 3.0)
     assert made.change is not None
-    sigmas = comfyui.visited("uni_pc", 40, 12.0)
+    sigmas = comfyui.simple(40, 12.0)
     assert sigmas[made.change - 1] >= 0.875 > sigmas[made.change]
 
 
@@ -142,14 +140,14 @@ def test_two_experts_change_where_the_sigma_falls_below_the_boundary():
     ("change", "reason"),
     [
         ({"sampler": "flow_map"}, "its sampler 'flow_map' is none of ComfyUI's"),
-        ({"steps": 4, "allowed_steps": (4,)}, "sigmas of 4 steps of 'unipc'.*visits others"),
-        ({"sampler": "wan_unipc", "steps": 4, "allowed_steps": (2, 4)}, "sigmas of 2 or 4 steps of 'wan_unipc'"),
+        ({"steps": 4, "allowed_steps": (4,)}, "trained for 4 steps of 'unipc'.*takes other ones"),
+        ({"sampler": "wan_unipc", "steps": 4, "allowed_steps": (2, 4)}, "2 or 4 steps of 'wan_unipc'"),
     ],
 )
 def test_what_its_samplers_do_otherwise_gets_no_workflow(change, reason):
     contract = published(**change)
-    with pytest.raises(AssertionError, match=reason):
-        pytest.fail("; ".join(comfyui.unsuited(contract, contract.sampling)), pytrace=False)
+    [said] = comfyui.unsuited(contract, contract.sampling)
+    assert re.search(reason, said)
 
 
 def test_a_model_of_other_latents_texts_or_predictions_gets_no_workflow():

@@ -8,8 +8,12 @@ from tests.unit.wan.test_comfyui import BUCKET, published, setup
 from tests.unit.wan.test_families import BY_NAME, RECORDED
 
 KINDS = {"text": str, "file": str, "integer": int, "number": float, "boolean": bool}
-LATENTS = {"EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "KSampler", "KSamplerAdvanced", "SamplerCustom"}
+SEVERAL = {
+    "latent": {"EmptyHunyuanLatentVideo", "Wan22ImageToVideoLatent", "KSampler", "SamplerCustom"},
+    "sigmas": {"BasicScheduler", "ManualSigmas", "SplitSigmas"},
+}
 FAMILY = BY_NAME["wan2.2-t2v-a14b"]
+STUDENT = {"rounds_timesteps": False, "allowed_steps": (4,), "guidance_form": "folded"}
 
 
 def of_two() -> Setup:
@@ -25,6 +29,7 @@ CASES = {
     "one": lambda: (setup(published()), ["m.safetensors"]),
     "image": lambda: (changed(setup(published()), bucket=(1, 480, 832)), ["m.safetensors"]),
     "listed": lambda: (setup(published(sampler="euler", steps=3, rounds_timesteps=False)), ["m.safetensors"]),
+    "plain": lambda: (setup(published(sampler="renoise", steps=4, **STUDENT)), ["m.safetensors"]),
     "5b": lambda: (changed(setup(published()), z_dim=48), ["m.safetensors"]),
     "two": lambda: (of_two(), ["high.safetensors", "low.safetensors"]),
 }
@@ -48,7 +53,8 @@ def fits(value: Any, kind: Any, nodes) -> bool:
     if kind in KINDS:
         return type(value) is KINDS[kind]
     number, output = value
-    return output == 0 and nodes[number]["class_type"] in (LATENTS if kind == "latent" else {kind})
+    giving = nodes[number]["class_type"]
+    return output in ((0, 1) if giving == "SplitSigmas" else (0,)) and giving in SEVERAL.get(kind, {kind})
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -72,13 +78,10 @@ def only(nodes, kind: str) -> Any:
 
 def test_settings_are_the_contracts():
     nodes = workflow.build(*CASES["one"]())
-    sampler = only(nodes, "KSampler")
-    assert (sampler["steps"], sampler["cfg"], sampler["sampler_name"], sampler["scheduler"]) == (
-        50,
-        5.0,
-        "uni_pc",
-        "simple",
-    )
+    steps = only(nodes, "BasicScheduler")
+    assert (steps["steps"], steps["scheduler"], steps["denoise"]) == (50, "simple", 1.0)
+    assert only(nodes, "KSamplerSelect")["sampler_name"] == "uni_pc"
+    assert (only(nodes, "SamplerCustom")["cfg"], only(nodes, "SamplerCustom")["add_noise"]) == (5.0, True)
     assert only(nodes, "ModelSamplingSD3")["shift"] == 5.0
     assert only(nodes, "UNETLoader")["unet_name"] == "m.safetensors"
     assert only(nodes, "VAELoader")["vae_name"] == "wan_2.1_vae.safetensors"
@@ -86,6 +89,13 @@ def test_settings_are_the_contracts():
     assert (size["length"], size["height"], size["width"]) == BUCKET
     texts = [node["inputs"]["text"] for node in nodes.values() if node["class_type"] == "CLIPTextEncode"]
     assert texts == [workflow.PROMPT, ""]
+
+
+def test_the_plain_sampler_node_serves_where_it_visits_the_contracts_sigmas():
+    nodes = workflow.build(*CASES["plain"]())
+    sampler = only(nodes, "KSampler")
+    assert (sampler["steps"], sampler["cfg"], sampler["denoise"]) == (4, 1.0, 1.0)
+    assert (sampler["sampler_name"], sampler["scheduler"]) == ("lcm", "simple")
 
 
 def test_listed_sigmas_are_written_in_digits_alone():
@@ -98,16 +108,17 @@ def test_listed_sigmas_are_written_in_digits_alone():
 
 
 def test_the_second_expert_goes_on_where_the_first_stops():
-    nodes = workflow.build(*CASES["two"]())
-    first, second = [node["inputs"] for node in nodes.values() if node["class_type"] == "KSamplerAdvanced"]
-    assert (first["start_at_step"], first["end_at_step"]) == (0, second["start_at_step"])
-    assert (first["add_noise"], first["return_with_leftover_noise"]) == ("enable", "enable")
-    assert (second["add_noise"], second["return_with_leftover_noise"]) == ("disable", "disable")
-    assert (first["cfg"], second["cfg"], first["steps"], second["steps"]) == (4.0, 3.0, 40, 40)
+    made, files = CASES["two"]()
+    nodes = workflow.build(made, files)
+    split = only(nodes, "SplitSigmas")
+    assert split["step"] == made.change
+    first, second = [node["inputs"] for node in nodes.values() if node["class_type"] == "SamplerCustom"]
+    assert (first["add_noise"], second["add_noise"]) == (True, False)
+    assert (first["cfg"], second["cfg"]) == (4.0, 3.0)
+    assert (first["sigmas"][1], second["sigmas"][1]) == (0, 1)
     [number] = [number for number, node in nodes.items() if node["inputs"] is first]
     assert second["latent_image"] == [number, 0]
-    loaded = {
-        side: nodes[nodes[inputs["model"][0]]["inputs"]["model"][0]]["inputs"]["unet_name"]
-        for side, inputs in (("high", first), ("low", second))
-    }
-    assert loaded == {"high": "high.safetensors", "low": "low.safetensors"}
+    loaded = [
+        nodes[nodes[inputs["model"][0]]["inputs"]["model"][0]]["inputs"]["unet_name"] for inputs in (first, second)
+    ]
+    assert loaded == ["high.safetensors", "low.safetensors"]
