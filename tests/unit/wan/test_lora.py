@@ -65,6 +65,21 @@ def test_the_share_that_a_rank_keeps_is_that_of_the_squared_norm(matrices, chang
     assert 0.2 < found.overall < 0.9
 
 
+@pytest.mark.parametrize("shape", [(200, 300), (300, 200)])
+@pytest.mark.parametrize("fall", [0.0, 0.5, 1.5])
+def test_few_singular_values_of_a_large_matrix_are_found_as_if_all_were(shape, fall):
+    """Against the whole decomposition; with no fall at all it is hardest."""
+    u, _, v = torch.linalg.svd(cases.normal(shape, "large"), full_matrices=False)
+    s = torch.arange(1, 201, dtype=torch.float32) ** -fall
+    delta, best = (u * s) @ v, (s[:16].square().sum() / s.square().sum()).item()
+    name = "blocks.0.attn1.to_q"
+    before = {f"{name}.weight": torch.zeros(shape)}
+    found = lora.extract(before, {f"{name}.weight": delta}, 16)
+    left = (delta - found.lora[name].delta()).square().sum() / delta.square().sum()
+    assert found.kept[name] == pytest.approx(1 - left.item(), abs=1e-4)
+    assert 0.99 * best < found.kept[name] < best + 1e-5
+
+
 def test_what_no_low_rank_can_hold_is_refused_or_left_out_and_counted(matrices, change):
     bias = "blocks.0.attn1.to_q.bias"
     after = {**merged(matrices, change), bias: matrices[bias] + 1.0}
