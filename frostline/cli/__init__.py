@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import cache, export, fetch, importing, lora, preset, sample
+from frostline.cli import cache, estimate, export, fetch, importing, lora, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -55,6 +55,7 @@ app.callback()(_options)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)
 app.command("fetch")(fetch.fetch)
+app.command("estimate")(estimate.estimate)
 app.command("preset")(preset.preset)
 app.add_typer(cache.app, name="cache")
 app.add_typer(lora.app, name="lora")

@@ -1,0 +1,141 @@
+"""What a project will take before any of it runs: from params.yaml and configurations alone, without a weight.
+
+Each number comes with its formula and the numbers put in (docs/estimate.md).
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from frostline import speed
+from frostline.errors import WrongUse
+from frostline.estimating import bases, encoding, machines, memory, networks, work
+from frostline.estimating.activations import Row
+from frostline.estimating.bases import Base
+from frostline.estimating.figures import Estimate, Figure, Stage
+from frostline.estimating.machines import Machine
+from frostline.estimating.memory import Bucket, Learning
+from frostline.estimating.networks import Network
+from frostline.estimating.rows import Rows
+from frostline.params import Params
+from frostline.params.trainings import LoopParams
+from frostline.store import layout
+from frostline.wan.families import Family
+
+
+def estimate(
+    settings: Params,
+    machine: Machine,
+    rows: Mapping[str, Rows],
+    *,
+    family: Family | None = None,
+    caption_tokens: int | None = None,
+) -> Estimate:
+    """What every stage of these params takes; ``rows`` are those of each source.
+
+    ``family`` is a published model whose configurations stand in the place of the base, which may be absent then.
+    Raises WrongUse, naming what is missing or cannot be.
+    """
+    if caption_tokens is not None and caption_tokens < 1:
+        raise WrongUse(f"--caption-tokens {caption_tokens}: at least 1")
+    base = bases.of_family(family, settings.cache) if family else bases.of_folder(Path(settings.base), settings.cache)
+    return Estimate(
+        assumptions=tuple(machines.assumptions(machine)),
+        stages=(
+            *(encoding.stage(of, base, settings.cache, machine, caption_tokens) for of in rows.values()),
+            *_trainings(settings, machine, base),
+            *_students(settings, machine, base, family),
+        ),
+    )
+
+
+def _trainings(settings: Params, machine: Machine, base: Base) -> list[Stage]:
+    return [
+        _stage(f"train@{name}", run, networks.of_run(run.model, base.space, f"train.runs.{name}"), None, machine, base)
+        for name, run in settings.train.runs.items()
+    ]
+
+
+def _students(settings: Params, machine: Machine, base: Base, family: Family | None) -> list[Stage]:
+    found: list[Stage] = []
+    for name, student in settings.students.items():
+        teacher = networks.teacher(student.teacher, settings, base.space, family)
+        network = networks.of_student(teacher, student.layers)
+        found.append(_stage(f"distill@{name}", student, network, teacher, machine, base))
+    return found
+
+
+def _stage(
+    name: str, loop: LoopParams, network: Network, teacher: Network | None, machine: Machine, base: Base
+) -> Stage:
+    learning = Learning(
+        network=network,
+        teacher=teacher,
+        moved=networks.moved(network, loop),
+        buckets=_buckets(name, loop, network, machine, base),
+        dtype=machine.dtype(loop.compute),
+        accumulate=loop.compute.accumulate,
+        recompute=loop.compute.recompute,
+    )
+    steps = loop.steps if loop.stop_at is None else min(loop.stop_at, loop.steps)
+    return Stage(
+        name=name,
+        what=f"{networks.in_short(network)}; {steps:,} steps in {learning.dtype}",
+        figures=(
+            *_parameters(network, teacher),
+            *memory.figures(learning, machine),
+            *work.figures(learning, machine, steps),
+        ),
+        notes=tuple(_notes(loop, network, teacher)),
+    )
+
+
+def _parameters(network: Network, teacher: Network | None) -> list[Figure]:
+    found = [("parameters", network), *([("parameters of the teacher", teacher)] if teacher else [])]
+    return [
+        Figure(
+            name=name,
+            value=one.parameters * one.experts,
+            unit="parameters",
+            formula=f"counted from the configuration: {one.config['num_layers']} blocks of {one.block:,}, and the ends"
+            + (f", of {one.experts} experts" if one.experts > 1 else ""),
+        )
+        for name, one in found
+    ]
+
+
+def _buckets(name: str, loop: LoopParams, network: Network, machine: Machine, base: Base) -> list[Bucket]:
+    """The buckets of a training; raises WrongUse for one that its network or its processes cannot share."""
+    if not loop.buckets:
+        raise WrongUse(f"{name}: buckets is empty: name at least one, e.g. 1x32x32: {{share: 1.0, batch: 32}}")
+    found: list[Bucket] = []
+    for bucket, share in loop.buckets.items():
+        parts = machine.world * loop.compute.accumulate
+        if share.batch % parts:
+            raise WrongUse(
+                f"{name}: buckets.{bucket}.batch is {share.batch}: {machine.world} processes with compute.accumulate "
+                f"{loop.compute.accumulate} take it in {parts} parts, so use a multiple of {parts}"
+            )
+        latent = base.space.shape(layout.bucket_of(bucket))
+        if latent[0] != network.config["out_channels"]:
+            raise WrongUse(
+                f"{name}: latents of {base.origin} have {latent[0]} channels, and {network.origin} gives "
+                f"{network.config['out_channels']}: name a teacher of this base"
+            )
+        patch = network.config["patch_size"]
+        if any(side % step for side, step in zip(latent[1:], patch, strict=True)):
+            raise WrongUse(f"{name}: latents {latent[1:]} of bucket {bucket} do not divide into patches {tuple(patch)}")
+        row = Row(tokens=speed.tokens(latent, patch), text=base.space.text_length, values=math.prod(latent))
+        found.append(Bucket(name=bucket, share=share.share, batch=share.batch, row=row))
+    return found
+
+
+def _notes(loop: LoopParams, network: Network, teacher: Network | None) -> list[str]:
+    found: list[str] = []
+    if loop.compute.compile:
+        found.append("compile keeps less than the formula says; how much less is not modelled")
+    if teacher is not None and teacher.experts > 1:
+        found.append("a teacher of two experts is estimated only: distill refuses it as yet")
+    if network.config["in_channels"] != network.config["out_channels"]:
+        found.append("a network that sees images too is estimated only, without what it keeps and computes of them")
+    return found

@@ -1,0 +1,220 @@
+"""Memory of one process of a training, part by part.
+
+Between steps there are weights, optimiser state, average and teacher. A step adds rows, activations and gradients; the
+optimiser, when activations are gone, what Muon stacks. The larger of the two is the most.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from frostline.estimating import activations
+from frostline.estimating.activations import Row
+from frostline.estimating.figures import Figure
+from frostline.estimating.machines import WIDTHS, Dtype, Machine
+from frostline.estimating.networks import MASTER, Moved, Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """One bucket of a training."""
+
+    name: str
+    share: float  # of the steps
+    batch: int  # rows of a step
+    row: Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """One training, as far as memory asks."""
+
+    network: Network
+    teacher: Network | None
+    moved: Moved
+    buckets: Sequence[Bucket]
+    dtype: Dtype
+    accumulate: int
+    recompute: bool
+
+    def together(self, bucket: Bucket, machine: Machine) -> int:
+        """Rows that go through one process at once."""
+        return bucket.batch // (machine.world * self.accumulate)
+
+
+def figures(learning: Learning, machine: Machine) -> list[Figure]:
+    """All parts, and the most that is held at once."""
+    between = _between(learning, machine)
+    gradients = _bytes("gradients", learning.network.parameters, MASTER, machine, "float32 sums")
+    whole = _whole(learning, machine)
+    steps = [figure for bucket in learning.buckets for figure in _activations(learning, bucket, machine)]
+    muon = _muon(learning, machine)
+    most = _most(learning, between, gradients, whole, muon, machine)
+    return [*between, gradients, *whole, *steps, *muon, *most, *_host(learning, machine)]
+
+
+def _bytes(name: str, numbers: int, width: int, machine: Machine, why: str) -> Figure:
+    """Something of every parameter, spread over all processes."""
+    return Figure(
+        name=name,
+        value=numbers * width / machine.world,
+        unit="bytes",
+        formula=f"{width} × {numbers:,}{_spread(machine)}: {why}",
+    )
+
+
+def _spread(machine: Machine) -> str:
+    return f" / {machine.world} processes" if machine.world > 1 else ""
+
+
+def _between(learning: Learning, machine: Machine) -> list[Figure]:
+    """What is held between steps."""
+    parameters, moved, teacher = learning.network.parameters, learning.moved, learning.teacher
+    found = [
+        _bytes("weights", parameters, MASTER, machine, "float32 masters"),
+        Figure(
+            name="optimiser state",
+            value=(8 * moved.rest + 4 * moved.matrices) / machine.world,
+            unit="bytes",
+            formula=f"(8 × {moved.rest:,} of AdamW + 4 × {moved.matrices:,} of Muon){_spread(machine)}",
+        ),
+        _bytes("average", parameters, MASTER, machine, "what is sampled and saved"),
+    ]
+    if teacher is not None:
+        numbers, width = teacher.parameters * teacher.experts, teacher.width_of_weight
+        why = f"{teacher.experts} expert(s), frozen, as stored"
+        found.append(_bytes("teacher", numbers, width, machine, why))
+    return found
+
+
+def _whole(learning: Learning, machine: Machine) -> list[Figure]:
+    """Blocks that are whole on every process while they are computed."""
+    if not machine.sharded:
+        return []
+    networks = [learning.network, *([learning.teacher] if learning.teacher else [])]
+    block, width = max(network.block for network in networks), WIDTHS[learning.dtype]
+    return [
+        Figure(
+            name="whole blocks",
+            value=(3 * width + 4) * block,
+            unit="bytes",
+            formula=f"(3 × {width} + 4) × {block:,}: two gathered, one's gradients, and those as they are summed up",
+        )
+    ]
+
+
+def _activations(learning: Learning, bucket: Bucket, machine: Machine) -> list[Figure]:
+    """What is kept for the way back, as params say and the other way, with what one row keeps."""
+    kept = activations.kept(learning.network, bucket.row, learning.dtype, machine.device)
+    rows = learning.together(bucket, machine)
+    straight = Figure(
+        name=f"activations {bucket.name} kept",
+        value=kept.everything(rows),
+        unit="bytes",
+        formula=f"b {rows} × (l {kept.layers} × {kept.block:,} + {kept.ends:,}) + {kept.shared:,}",
+    )
+    again = Figure(
+        name=f"activations {bucket.name} recomputed",
+        value=kept.recomputed(rows),
+        unit="bytes",
+        formula=f"b {rows} × (l {kept.layers} × {kept.stream:,} + {kept.block:,} + {kept.ends:,}) + {kept.shared:,}",
+    )
+    return [
+        Figure(name=f"a block, a row {bucket.name}", value=kept.block, unit="bytes", formula=kept.block_formula),
+        Figure(name=f"ends, a row {bucket.name}", value=kept.ends, unit="bytes", formula=kept.ends_formula),
+        straight,
+        again,
+        _working(learning, bucket, rows),
+    ]
+
+
+def _working(learning: Learning, bucket: Bucket, rows: int) -> Figure:
+    """The batch, and what comes and goes around it: gradients in the widest part of a block."""
+    network, row, width = learning.network, bucket.row, WIDTHS[learning.dtype]
+    text, ffn = network.config["text_dim"], network.config["ffn_dim"]
+    batch = 4 * (row.text * text + 4 * row.values)
+    passing = row.tokens * width * ffn
+    return Figure(
+        name=f"working {bucket.name}",
+        value=rows * (batch + passing),
+        unit="bytes",
+        formula=f"b {rows} × (4 × (L {row.text} × D {text:,} + 4 × P {row.values:,}) "
+        f"+ {width} × N {row.tokens:,} × f {ffn:,})",
+    )
+
+
+def _muon(learning: Learning, machine: Machine) -> list[Figure]:
+    if not learning.moved.kernels:
+        return []
+    own, whole = learning.moved.stacked
+    return [
+        Figure(
+            name="Muon's matrices",
+            value=4 * (own / machine.world + whole),
+            unit="bytes",
+            formula=f"4 × ({own:,}{_spread(machine)} + {whole:,}): all matrices of one shape, whole on every process, "
+            "with what lies around them",
+        )
+    ]
+
+
+def _most(
+    learning: Learning,
+    between: Sequence[Figure],
+    gradients: Figure,
+    whole: Sequence[Figure],
+    muon: Sequence[Figure],
+    machine: Machine,
+) -> list[Figure]:
+    """The most that is held at once: while a step learns, and while the optimiser moves."""
+    settled = sum(figure.value for figure in [*between])
+    steps = {bucket.name: _step(learning, bucket, gradients.value, machine) for bucket in learning.buckets}
+    name = max(steps, key=lambda name: steps[name])
+    learns = settled + steps[name] + sum(figure.value for figure in whole)
+    moves = settled + gradients.value + sum(figure.value for figure in muon)
+    way = "recomputed" if learning.recompute else "kept"
+    joined = " + gradients, of earlier parts" if learning.accumulate > 1 else "; or, if that is more,"
+    if learning.accumulate == 1:
+        joined += " gradients and the activations of one block in their place"
+    parts = " + ".join(figure.name for figure in [*between, *whole])
+    return [
+        Figure(
+            name="while it learns",
+            value=learns,
+            unit="bytes",
+            formula=f"{parts} + working {name} + activations {name} {way}{joined}",
+        ),
+        Figure(
+            name="while the optimiser moves",
+            value=moves,
+            unit="bytes",
+            formula=" + ".join(figure.name for figure in [*between, gradients, *muon]),
+        ),
+        Figure(name="memory per device", value=max(learns, moves), unit="bytes", formula="the larger of the two"),
+    ]
+
+
+def _host(learning: Learning, machine: Machine) -> list[Figure]:
+    """What a node's own memory holds before networks are spread over GPUs: every process makes them whole."""
+    if machine.device == "cpu":
+        return []
+    own, teacher = MASTER * learning.network.parameters, learning.teacher
+    theirs = teacher.parameters * teacher.experts * teacher.width_of_weight if teacher else 0
+    return [
+        Figure(
+            name="host memory of a node, at the start",
+            value=machine.per_node * (own + max(own, theirs)),
+            unit="bytes",
+            formula=f"{machine.per_node} process(es) × ({own:,} + the larger of {own:,} of the average"
+            + (f" and {theirs:,} of the teacher)" if teacher else ")"),
+        )
+    ]
+
+
+def _step(learning: Learning, bucket: Bucket, gradients: float, machine: Machine) -> float:
+    """What a step of one bucket adds. Gradients come as activations go, block by block."""
+    kept = activations.kept(learning.network, bucket.row, learning.dtype, machine.device)
+    rows = learning.together(bucket, machine)
+    held = kept.recomputed(rows) if learning.recompute else kept.everything(rows)
+    if learning.accumulate > 1:
+        return held + gradients + _working(learning, bucket, rows).value
+    return max(held, gradients + rows * kept.block) + _working(learning, bucket, rows).value

@@ -1,0 +1,160 @@
+"""Transformers by their configurations alone, on torch's meta device: what they weigh, and what moves them."""
+
+import collections
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import WanTransformer3DModel
+
+from frostline import files, transformer
+from frostline.contract import LatentSpace
+from frostline.errors import WrongUse
+from frostline.muon import ITERATIONS
+from frostline.optimizer import Optimizer
+from frostline.params import Params
+from frostline.params.trainings import LoopParams, ModelParams
+from frostline.wan import configs, layouts, loading
+from frostline.wan.families import Family
+
+MASTER = 4  # bytes of a weight that is trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A transformer without weights."""
+
+    module: WanTransformer3DModel
+    origin: str
+    experts: int = 1  # transformers of this shape, of which one serves a row
+    width_of_weight: int = MASTER  # bytes, where it is frozen
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its keyword arguments."""
+        return cast(Mapping[str, Any], self.module.config)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers one of them has."""
+        return transformer.parameters(self.module)["all"]
+
+    @property
+    def block(self) -> int:
+        """How many of them one block has."""
+        return transformer.parameters(self.module.blocks[0])["all"]
+
+    @property
+    def width(self) -> int:
+        """Of its stream."""
+        return self.config["num_attention_heads"] * self.config["attention_head_dim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """Which optimiser moves how much of a network."""
+
+    kernels: Mapping[tuple[int, int], int]  # matrices that Muon moves: how many of each shape
+    rest: int  # parameters that AdamW moves
+
+    @property
+    def matrices(self) -> int:
+        """Parameters that Muon moves."""
+        return sum(rows * columns * count for (rows, columns), count in self.kernels.items())
+
+    @property
+    def flops(self) -> float:
+        """Of Muon's iteration on all of them: three products each turn, the smaller side m against the larger n."""
+        return sum(
+            count * ITERATIONS * (4 * min(shape) ** 2 * max(shape) + 2 * min(shape) ** 3)
+            for shape, count in self.kernels.items()
+        )
+
+    @property
+    def stacked(self) -> tuple[int, int]:
+        """Numbers that Muon holds for the matrices of one shape, at most: its steps, spread as weights are; and whole
+        ones, see ``_copies``.
+        """
+        own = {shape: count * shape[0] * shape[1] for shape, count in self.kernels.items()}
+        largest = max(self.kernels, key=lambda shape: self.kernels[shape] * _copies(*shape))
+        return own[largest], self.kernels[largest] * _copies(*largest)
+
+
+def _copies(rows: int, columns: int) -> int:
+    """Numbers that lie around one matrix (m, n), m <= n, while it is orthogonalised: 5 mn + m^2 or 3 mn + 4 m^2.
+
+    The matrix as stacked, two turns of it, two sums; or, before those, its Gram matrix and the powers of that.
+    """
+    m, n = sorted((rows, columns))
+    return max(5 * m * n + m * m, 3 * m * n + 4 * m * m)
+
+
+def of_run(model: ModelParams, space: LatentSpace, origin: str) -> Network:
+    """The network of a training."""
+    with torch.device("meta"):
+        return Network(module=transformer.create(model, space, seed=0), origin=origin)
+
+
+def of_config(config: Mapping[str, Any], origin: str, **facts: Any) -> Network:
+    """The network of a configuration of diffusers."""
+    with torch.device("meta"):
+        module: Any = WanTransformer3DModel.from_config(dict(config))
+    return Network(module=module, origin=origin, **facts)
+
+
+def of_student(teacher: Network, layers: Sequence[int]) -> Network:
+    """A network of the teacher's width with so many of its layers; raises WrongUse for one the teacher has not."""
+    with torch.device("meta"):
+        module, _ = transformer.from_layers(teacher.module, layers)
+    return Network(module=module, origin=f"{len(layers)} of {teacher.config['num_layers']} layers of {teacher.origin}")
+
+
+def moved(network: Network, loop: LoopParams) -> Moved:
+    """What a training's optimisers move, asked of the optimiser itself."""
+    parts = {
+        name: optimizer.param_groups[0]["params"]
+        for name, (optimizer, _) in Optimizer(network.module, loop.optimizer, loop.steps).parts.items()
+    }
+    shapes = collections.Counter((p.size(0), math.prod(p.shape[1:])) for p in parts.get("muon", []))
+    return Moved(kernels=shapes, rest=sum(p.numel() for p in parts["adamw"]))
+
+
+def teacher(path: str, settings: Params, space: LatentSpace, family: Family | None) -> Network:
+    """The network that a student learns from: that of a training in params, or of a folder's configuration.
+
+    ``family`` stands in the place of the base. Raises WrongUse if neither says what the teacher is.
+    """
+    folder, runs = Path(path), settings.train.runs
+    if folder.name in runs:
+        return of_run(runs[folder.name].model, space, f"train.runs.{folder.name}")
+    if family is not None and path == settings.base:
+        return of_config(family.transformer.config(), family.name, experts=family.experts)
+    config = folder / "transformer" / "config.json"
+    if not config.is_file():
+        raise WrongUse(
+            f"students' teacher {path}: neither a training in train.runs ({', '.join(runs) or 'there is none'}) nor a "
+            f"folder with {config.relative_to(folder)}; fetch it, or put {config} there"
+        )
+    return of_config(
+        configs.completed("transformer", files.read_json(config)),
+        path,
+        experts=2 if (folder / "transformer_2" / "config.json").is_file() else 1,
+        width_of_weight=_width(folder),
+    )
+
+
+def _width(folder: Path) -> int:
+    """Bytes of a weight in its files; float32's where there are none."""
+    if not any((folder / "transformer").glob("*.safetensors")):
+        return MASTER
+    return loading.plan(layouts.found(folder).sources["transformer"]).dtype.itemsize
+
+
+def in_short(network: Network) -> str:
+    """A network in words."""
+    config = network.config
+    experts = f"{network.experts} experts, " if network.experts > 1 else ""
+    return f"{experts}{config['num_layers']} layers, width {network.width}, of {network.origin}"

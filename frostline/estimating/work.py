@@ -1,0 +1,84 @@
+"""Operations of a training, and the time and money they take.
+
+A multiplication with its addition is two operations. Forward is ``speed.forward_flops``; back is twice that; what is
+recomputed is forward once more. A teacher is asked twice, with the text and without. Not counted: validation, previews,
+waiting for data, AdamW, the average.
+"""
+
+from collections.abc import Sequence
+
+from frostline import speed
+from frostline.estimating.figures import Figure
+from frostline.estimating.machines import Dtype, Machine
+from frostline.estimating.memory import Bucket, Learning
+from frostline.estimating.networks import Network
+
+
+def figures(learning: Learning, machine: Machine, steps: int) -> list[Figure]:
+    """Operations of a step and of all, hours, money."""
+    each = [_step(learning, bucket) for bucket in learning.buckets]
+    total = sum(bucket.share for bucket in learning.buckets)
+    mean = sum(bucket.share / total * figure.value for bucket, figure in zip(learning.buckets, each, strict=True))
+    shares = " + ".join(
+        f"{bucket.share / total:.3g} × {figure.value:.4g}"
+        for bucket, figure in zip(learning.buckets, each, strict=True)
+    )
+    every = Figure(name="all steps", value=steps * mean, unit="FLOP", formula=f"{steps:,} steps × ({shares})")
+    muon = _muon(learning, machine, steps)
+    return [*each, every, *muon, *time(every.value, learning.dtype, machine, sum(f.value for f in muon))]
+
+
+def _step(learning: Learning, bucket: Bucket) -> Figure:
+    times = 4 if learning.recompute else 3
+    own = _forward(learning.network, bucket)
+    value, formula = times * own, f"{times} × {own:.4g}"
+    if learning.teacher is not None:
+        theirs = _forward(learning.teacher, bucket)
+        value, formula = value + 2 * theirs, f"{formula} + 2 × {theirs:.4g} of the teacher"
+    return Figure(
+        name=f"a step {bucket.name}",
+        value=bucket.batch * value,
+        unit="FLOP",
+        formula=f"{bucket.batch} rows of {bucket.row.tokens:,} tokens × ({formula})",
+    )
+
+
+def _forward(network: Network, bucket: Bucket) -> float:
+    return speed.forward_flops(network.config, bucket.row.tokens, bucket.row.text)
+
+
+def _muon(learning: Learning, machine: Machine, steps: int) -> list[Figure]:
+    """Every process computes the same step, in float32."""
+    flops = learning.moved.flops
+    if not flops:
+        return []
+    formula = f"{steps:,} steps × {machine.world} process(es) × {flops:.4g}: 5 turns of 4 m²n + 2 m³ for each matrix"
+    return [Figure(name="Muon, all steps", value=steps * machine.world * flops, unit="FLOP", formula=formula)]
+
+
+def time(flops: float, dtype: Dtype, machine: Machine, precise: float = 0.0) -> list[Figure]:
+    """Hours of devices and of the clock, and money, as far as peak and price are known.
+
+    ``flops`` are done in ``dtype``, ``precise`` in float32.
+    """
+    hours, more = machine.hours(flops, dtype), machine.hours(precise, "float32")
+    if hours is None or more is None:
+        return []
+    parts = [_quotient(flops, dtype, machine), *([_quotient(precise, "float32", machine)] if precise else [])]
+    total = hours + more
+    found = [
+        Figure(name="device hours", value=total, unit="GPU-hours", formula=f"({' + '.join(parts)}) / 3,600"),
+        Figure(name="hours", value=total / machine.world, unit="hours", formula=f"those / {machine.world} device(s)"),
+    ]
+    return [*found, *_money(total, machine)]
+
+
+def _quotient(flops: float, dtype: Dtype, machine: Machine) -> str:
+    return f"{flops:.4g} / ({machine.peaks[dtype] / 1e12:g}e12 × {machine.utilisation:g})"
+
+
+def _money(hours: float, machine: Machine) -> Sequence[Figure]:
+    if machine.price is None:
+        return []
+    formula = f"{hours:,.4g} device hours × {machine.price:g}"
+    return [Figure(name="money", value=hours * machine.price, unit="money", formula=formula)]

@@ -1,0 +1,114 @@
+"""Parts of memory against a step of the engine's own parts, in which every tensor's bytes are counted."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from frostline.ema import Average
+from frostline.estimating import machines, memory, networks
+from frostline.estimating.memory import Bucket, Learning
+from frostline.estimating.walking import Held
+from frostline.muon import orthogonal
+from frostline.optimizer import Optimizer
+from frostline.params.trainings import LaunchParams
+from tests import tiny
+from tests.unit.estimating import measuring
+
+ROWS = 4
+ADAMW = {**tiny.train_params().optimizer.model_dump(), "muon_rate": None}
+
+
+def machine(**launch: Any) -> machines.Machine:
+    facts = {"device": "auto", "nodes": 1, "gpus_per_node": 1, "rendezvous": None, **launch}
+    device = "cuda" if facts["device"] == "cuda" else "cpu"
+    return machines.of_params(LaunchParams(**facts), device, bfloat16=None, float32=None, utilisation=None, price=None)
+
+
+def learning(network: networks.Network, **changed: Any) -> Learning:
+    params = tiny.train_params(optimizer=changed.pop("optimizer", tiny.train_params().optimizer.model_dump()))
+    facts: dict[str, Any] = {
+        "network": network,
+        "teacher": None,
+        "moved": networks.moved(network, params),
+        "buckets": [Bucket(name="9x64x64", share=1.0, batch=ROWS, row=measuring.row(network))],
+        "dtype": "float32",
+        "accumulate": 1,
+        "recompute": False,
+    }
+    return Learning(**{**facts, **changed})
+
+
+def values(of: Learning, on: machines.Machine) -> dict[str, float]:
+    return {figure.name: figure.value for figure in memory.figures(of, on)}
+
+
+class Step:
+    """One step after a first one, and the most that was held while it learned and while the optimiser moved."""
+
+    def __init__(self, network: networks.Network, optimizer: Any, *, accumulate: int, recompute: bool) -> None:
+        self.held = Held()
+        angles = 2 * sum(buffer.nbytes for buffer in network.module.buffers())  # the average's are a copy
+        with self.held:
+            self.take(network.module)
+            average = Average(network.module, 0.9)
+            if recompute:
+                network.module.enable_gradient_checkpointing()
+            moving = Optimizer(network.module, optimizer, 10)
+            for number in range(2):
+                self.held.most = self.held.now
+                for _ in range(accumulate):
+                    (measuring.loss(network.module, measuring.batch(ROWS // accumulate)) / accumulate).backward()
+                self.learned, self.held.most = self.held.most - angles, self.held.now
+                moving.clip()
+                moving.step(number)
+                average.follow(network.module, number)
+                self.moved, self.between = self.held.most - angles, self.held.now - angles
+
+    def take(self, module: Any) -> None:
+        for tensor in [*module.parameters(), *module.buffers()]:
+            self.held.take(tensor)
+
+
+@pytest.mark.parametrize("optimizer", [tiny.train_params().optimizer.model_dump(), ADAMW], ids=["muon", "adamw"])
+@pytest.mark.parametrize(("accumulate", "recompute"), [(1, False), (2, False), (1, True)])
+def test_the_most_that_a_step_holds(optimizer, accumulate, recompute):
+    network = measuring.network(layers=4)
+    params = tiny.train_params(optimizer=optimizer)
+    of = learning(network, optimizer=optimizer, accumulate=accumulate, recompute=recompute)
+    expected = values(of, machine())
+    step = Step(network, params.optimizer, accumulate=accumulate, recompute=recompute)
+    between = expected["weights"] + expected["optimiser state"] + expected["average"]
+    assert step.between == pytest.approx(between, rel=0.001)
+    assert step.moved == pytest.approx(expected["while the optimiser moves"], rel=0.01)
+    assert (0.93 if recompute else 0.97) < step.learned / expected["while it learns"] < 1.01
+
+
+def test_processes_share_what_is_of_every_parameter_and_nothing_that_is_whole():
+    network = measuring.network(layers=4)
+    one, four = (values(learning(network), machine(device="cuda", gpus_per_node=count)) for count in (1, 4))
+    for part in ("weights", "gradients", "optimiser state", "average"):
+        assert four[part] == one[part] / 4
+    assert four["whole blocks"] == one["whole blocks"] == (3 * 4 + 4) * network.block
+    assert four["host memory of a node, at the start"] == 4 * one["host memory of a node, at the start"]
+    assert "whole blocks" not in values(learning(network), machine())
+
+
+def test_a_teacher_of_two_experts_is_held_twice_in_the_dtype_of_its_files():
+    network = measuring.network(layers=4)
+    teacher = dataclasses.replace(network, experts=2, width_of_weight=2)
+    found = values(learning(network, teacher=teacher), machine())
+    assert found["teacher"] == 2 * 2 * network.parameters
+    alone = values(learning(network), machine())
+    assert found["memory per device"] == alone["memory per device"] + found["teacher"]
+
+
+def test_muon_s_operations_are_those_that_torch_counts():
+    of = learning(measuring.network()).moved
+    with FlopCounterMode(display=False) as counted:
+        for shape, count in of.kernels.items():
+            orthogonal(torch.ones(count, *shape))
+    assert of.flops == counted.get_total_flops()
+    assert of.matrices + of.rest == measuring.network().parameters
