@@ -44,6 +44,7 @@ def estimate(
         stages=(
             *(encoding.stage(of, base, settings.cache, machine, caption_tokens) for of in rows.values()),
             *_trainings(settings, machine, base),
+            *_tunings(settings, machine, base, family),
             *_students(settings, machine, base, family),
         ),
     )
@@ -56,10 +57,20 @@ def _trainings(settings: Params, machine: Machine, base: Base) -> list[Stage]:
     ]
 
 
+def _tunings(settings: Params, machine: Machine, base: Base, family: Family | None) -> list[Stage]:
+    found: list[Stage] = []
+    for name, run in settings.tuned.items():
+        start = networks.of_folder(run.start, settings, base.space, family)
+        if start.experts > 1:
+            raise WrongUse(f"tuned.{name}.start {run.start}: two experts, and one network is trained; name one that is")
+        found.append(_stage(f"tune@{name}", run, start, None, machine, base))
+    return found
+
+
 def _students(settings: Params, machine: Machine, base: Base, family: Family | None) -> list[Stage]:
     found: list[Stage] = []
     for name, student in settings.students.items():
-        teacher = networks.teacher(student.teacher, settings, base.space, family)
+        teacher = networks.of_folder(student.teacher, settings, base.space, family)
         network = networks.of_student(teacher, student.layers)
         found.append(_stage(f"distill@{name}", student, network, teacher, machine, base))
     return found

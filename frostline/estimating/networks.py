@@ -122,21 +122,26 @@ def moved(network: Network, loop: LoopParams) -> Moved:
     return Moved(kernels=shapes, rest=sum(p.numel() for p in parts["adamw"]))
 
 
-def teacher(path: str, settings: Params, space: LatentSpace, family: Family | None) -> Network:
-    """The network that a student learns from: that of a training in params, or of a folder's configuration.
+def of_folder(path: str, settings: Params, space: LatentSpace, family: Family | None) -> Network:
+    """The network that a student learns from or a training goes on from: of params, or of a folder's configuration.
 
-    ``family`` stands in the place of the base. Raises WrongUse if neither says what the teacher is.
+    ``family`` stands in the place of the base. Raises WrongUse if none of these says what the network is.
     """
+    name, seen = Path(path).name, set[str]()
+    while name in settings.tuned and name not in seen:
+        seen.add(name)
+        path = settings.tuned[name].start
+        name = Path(path).name
     folder, runs = Path(path), settings.train.runs
-    if folder.name in runs:
-        return of_run(runs[folder.name].model, space, f"train.runs.{folder.name}")
+    if name in runs:
+        return of_run(runs[name].model, space, f"train.runs.{name}")
     if family is not None and path == settings.base:
         return of_config(family.transformer.config(), family.name, experts=family.experts)
     config = folder / "transformer" / "config.json"
     if not config.is_file():
         raise WrongUse(
-            f"students' teacher {path}: neither a training in train.runs ({', '.join(runs) or 'there is none'}) nor a "
-            f"folder with {config.relative_to(folder)}; fetch it, or put {config} there"
+            f"{path}, which a stage begins with: neither a training in train.runs ({', '.join(runs) or 'there is none'}) "
+            f"nor a folder with {config.relative_to(folder)}; fetch it, or put {config} there"
         )
     return of_config(
         configs.completed("transformer", files.read_json(config)),

@@ -73,6 +73,28 @@ def test_the_project_as_it_stands():
     )
 
 
+def tuned(of: Params, start: str) -> dict[str, Any]:
+    """A training that goes on from a model, with all else of the project's own."""
+    run = of.run("teacher").model_dump(mode="json", exclude={"model": True, "validate_every": {"epochs"}})
+    return run | {"start": start}
+
+
+def test_what_goes_on_from_a_model_has_its_network_however_far_back_it_began():
+    plain = settings()
+    of = settings(tuned={"warm": tuned(plain, "models/teacher"), "warmer": tuned(plain, "models/warm")})
+    found = {stage.name: stage for stage in estimating.estimate(of, machine(of), ROWS).stages}
+    assert list(found) == ["cache@digits", "train@teacher", "tune@warm", "tune@warmer", "distill@guided"]
+    for name in ("tune@warm", "tune@warmer"):
+        assert found[name].figures == found["train@teacher"].figures
+
+
+@pytest.mark.parametrize("start", ["models/absent", "models/warm"])
+def test_what_begins_with_nothing_that_is_known_is_named(start):
+    of = settings(tuned={"warm": tuned(settings(), start)})
+    with pytest.raises(WrongUse, match=f"{start}, which a stage begins with"):
+        estimating.estimate(of, machine(of), ROWS)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_model_without_its_weights(name):
     family = bases.family(name)
@@ -115,7 +137,10 @@ def test_a_folder_of_configurations_is_a_base(tmp_path):
     ("change", "message"),
     [
         ({"base": "bases/none"}, r"bases/none/vae/config\.json: missing.*--family.*wan2\.2-ti2v-5b"),
-        ({"students": {"guided": {"teacher": "bases/none"}}}, r"teacher bases/none: neither a training.*teacher"),
+        (
+            {"students": {"guided": {"teacher": "bases/none"}}},
+            r"bases/none, which a stage begins with: neither.*teacher",
+        ),
         ({"students": {"guided": {"layers": [0, 9]}}}, r"layers \[0, 9\]: the teacher has layers 0 to 7"),
         ({"train": {"runs": {"teacher": {"compute": {"accumulate": 5}}}}}, r"batch is 48: 1 processes.*multiple of 5"),
         ({"train": {"runs": {"teacher": {"compute": {"dtype": "bfloat16"}}}}}, "bfloat16 for one process on a CPU"),
