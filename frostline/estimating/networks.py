@@ -139,9 +139,10 @@ def of_folder(path: str, settings: Params, space: LatentSpace, family: Family | 
         return of_config(family.transformer.config(), family.name, experts=family.experts)
     config = folder / "transformer" / "config.json"
     if not config.is_file():
+        known = ", ".join(runs) or "there is none"
         raise WrongUse(
-            f"{path}, which a stage begins with: neither a training in train.runs ({', '.join(runs) or 'there is none'}) "
-            f"nor a folder with {config.relative_to(folder)}; fetch it, or put {config} there"
+            f"{path}, which a stage begins with: neither a training in train.runs ({known}) nor a folder with "
+            f"{config.relative_to(folder)}; fetch it, or put {config} there"
         )
     return of_config(
         configs.completed("transformer", files.read_json(config)),
