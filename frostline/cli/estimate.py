@@ -8,7 +8,7 @@ import typer
 from frostline.cli import output
 
 if TYPE_CHECKING:
-    from frostline.estimating.figures import Estimate, Figure, Stage
+    from frostline.estimating.figures import Estimate, Stage
 
 INDENT = " " * 2
 
@@ -75,14 +75,10 @@ def _lines(found: "Estimate", *, formulas: bool) -> list[str]:
 def _table(stage: "Stage", *, formulas: bool) -> list[str]:
     from frostline.estimating import figures
 
-    told = [(figure.name, _with_unit(figure, figures.said(figure)), figure.formula) for figure in stage.figures]
+    told = [(figure.name, figures.said(figure), figure.formula) for figure in stage.figures]
     wide, long = (max(len(line[place]) for line in told) for place in (0, 1))
     shown = [(name, value, f"{INDENT}= {formula}" if formulas else "") for name, value, formula in told]
     return [f"{INDENT}{name:<{wide}}  {value:>{long}}{formula}" for name, value, formula in shown]
-
-
-def _with_unit(figure: "Figure", said: str) -> str:
-    return said if figure.unit in ("bytes", "FLOP", "parameters", "money") else f"{said} {figure.unit}"
 
 
 def _facts(found: "Estimate") -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from frostline.pages import words
 
-Unit = Literal["parameters", "bytes", "FLOP", "hours", "GPU-hours", "money"]
+Unit = Literal["parameters", "bytes", "FLOP", "hours", "money"]
 PREFIXES = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1.0, "FLOP"))
 
 
@@ -47,7 +47,7 @@ def said(figure: Figure) -> str:
         return words.of_bytes(figure.value)
     if figure.unit == "FLOP":
         return of_flops(figure.value)
-    if figure.unit in ("hours", "GPU-hours", "money"):
+    if figure.unit in ("hours", "money"):
         return f"{figure.value:,.3g}" if figure.value < 1000 else f"{figure.value:,.0f}"
     return f"{figure.value:,.0f}"
 

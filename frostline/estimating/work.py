@@ -67,7 +67,7 @@ def time(flops: float, dtype: Dtype, machine: Machine, precise: float = 0.0) -> 
     parts = [_quotient(flops, dtype, machine), *([_quotient(precise, "float32", machine)] if precise else [])]
     total = hours + more
     found = [
-        Figure(name="device hours", value=total, unit="GPU-hours", formula=f"({' + '.join(parts)}) / 3,600"),
+        Figure(name="device hours", value=total, unit="hours", formula=f"({' + '.join(parts)}) / 3,600"),
         Figure(name="hours", value=total / machine.world, unit="hours", formula=f"those / {machine.world} device(s)"),
     ]
     return [*found, *_money(total, machine)]

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from frostline import transformer
 from frostline.contract import Process
@@ -81,5 +82,5 @@ class Kept:
 
 
 def _place(tensor: Tensor) -> int:
-    local: Any = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
     return id(local.untyped_storage())

@@ -28,7 +28,8 @@ def team():
 
 
 def compute(**changed: Any) -> ComputeParams:
-    return ComputeParams(**{"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False, **changed})
+    facts: dict[str, Any] = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False, **changed}
+    return ComputeParams(**facts)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

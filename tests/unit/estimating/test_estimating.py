@@ -68,9 +68,7 @@ def test_the_project_as_it_stands():
     assert found["cache@digits"].value("latents 5x32x32 on disk") == 50 * 16 * 2 * 4 * 4 * 2
     frozen = json.loads((ROOT / "assets/miniature/foundation.json").read_text())
     assert found["cache@digits"].value("parameters of the VAE") == 698_252, frozen
-    assert not any(
-        figure.unit in ("hours", "GPU-hours", "money") for stage in found.values() for figure in stage.figures
-    )
+    assert not any(figure.unit in ("hours", "money") for stage in found.values() for figure in stage.figures)
 
 
 def tuned(of: Params, start: str) -> dict[str, Any]:

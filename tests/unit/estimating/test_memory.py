@@ -22,7 +22,7 @@ ADAMW = {**tiny.train_params().optimizer.model_dump(), "muon_rate": None}
 
 
 def machine(**launch: Any) -> machines.Machine:
-    facts = {"device": "auto", "nodes": 1, "gpus_per_node": 1, "rendezvous": None, **launch}
+    facts: dict[str, Any] = {"device": "auto", "nodes": 1, "gpus_per_node": 1, "rendezvous": None, **launch}
     device = "cuda" if facts["device"] == "cuda" else "cpu"
     return machines.of_params(LaunchParams(**facts), device, bfloat16=None, float32=None, utilisation=None, price=None)
 

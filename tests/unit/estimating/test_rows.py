@@ -5,7 +5,7 @@ import pytest
 from frostline import files, manifest, records
 from frostline.errors import WrongUse
 from frostline.estimating import rows
-from frostline.params.sources import DigitsParams, PromptsParams
+from frostline.params.sources import DigitsParams, PromptsParams, WorldParams
 from frostline.sources import embedded
 
 SPLIT = {"seed": 0, "validation": 0.1, "test": 0.1}
@@ -22,11 +22,13 @@ def prompts() -> PromptsParams:
 
 
 def test_a_manifest_tells_the_rows_of_every_split(tmp_path):
-    made = list(embedded.rows("digits", digits(draws=[{"frames": 5, "per_scan": 2}]), list))
-    manifest.write(tmp_path / "digits", made, [])
-    found = rows.of_source("digits", digits(), tmp_path / "none.json", tmp_path, None)
-    assert found.buckets == {(5, 32, 32): 2 * 1797}
-    assert (found.count, found.prompts) == (2 * 1797, 0)
+    draws = [{"frames": 1, "scenes": 4}, {"frames": 5, "scenes": 9}]
+    values = {"kind": "world", "path": "w", "size": 64, "first": 0, "draws": draws, "split": SPLIT}
+    params = records.parse(WorldParams, values, origin="a test")
+    manifest.write(tmp_path / "world", list(embedded.rows("world", params, list)), [])
+    found = rows.of_source("world", params, tmp_path / "none.json", tmp_path, None)
+    assert found.buckets == {(1, 64, 64): 4, (5, 64, 64): 9}
+    assert (found.count, found.prompts) == (13, 0)
 
 
 def test_an_index_of_caches_tells_them_where_there_is_no_manifest(tmp_path):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -38,6 +40,6 @@ def test_a_call_of_the_vae_is_that_of_the_codec(bucket, tiny_base):
     with sdpa_kernel(SDPBackend.MATH), walked() as real:
         coder.encode(pixels)
     with torch.device("meta"):
-        without = type(vae).from_config(vae.config)
+        without: Any = type(vae).from_config(vae.config)
     walk = encoding.of_vae(without.eval(), tuple(pixels.shape), None)
     assert (walk.bytes, walk.flops) == (real.bytes, real.flops)
