@@ -4,6 +4,7 @@ A model folder made here, one that `frostline fetch` made, a folder of a diffuse
 or a single file of weights. Nothing is loaded: names, shapes and digests are looked at.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def _fetched(place: Path) -> Origin:
         base=_base(place, contract),
         family=looked.family,
     )
-    return Origin(**{**vars(found), "training": teachers.published(pinned, found.parameters)})
+    return dataclasses.replace(found, training=teachers.published(pinned, found.parameters))
 
 
 def _foreign(place: Path) -> Origin:

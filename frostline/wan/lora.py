@@ -130,8 +130,8 @@ def _best(delta: Tensor, rank: int) -> tuple[Change, float]:
 def _leading(delta: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """The leading singular vectors and values: all of them found, or where few are wanted, only these.
 
-    Few are found by subspace iteration (Halko, Martinsson, Tropp, arXiv:0909.4061, alg. 4.4) from fixed numbers: for
-    published matrices in a hundredth of the time. What it keeps is measured, and falls short of the best by little.
+    Few are found by subspace iteration (Halko, Martinsson, Tropp, arXiv:0909.4061, alg. 4.4) from fixed numbers: at
+    rank 32 in a sixteenth to a seventh of the time for matrices of 1.3B. The share is of what was found, not the best.
     """
     if SEARCHED * rank >= min(delta.shape):
         u, s, v = torch.linalg.svd(delta, full_matrices=False)

@@ -132,15 +132,16 @@ def _require_known(modules: Mapping[str, str], path: Path) -> None:
 
 
 def _naming(tensors: Iterable[str], path: Path) -> Naming:
-    found = {next((key for key, prefix in PREFIXES.items() if name.startswith(prefix)), None): name for name in tensors}
-    [naming] = found if len(found) == 1 else [None]
-    if naming is None:
-        example = f" {found[None]!r} does not." if None in found else ""
-        raise Refused(
-            f"{path}: not a LoRA of one Wan transformer: its tensors' names begin all with {PREFIXES['diffusers']!r}, "
-            f"or all with {PREFIXES['native']!r}.{example} Name another file"
-        )
-    return naming
+    tensors = list(tensors)
+    for naming, prefix in PREFIXES.items():
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return naming
+    neither = next((name for name in tensors if not name.startswith(tuple(PREFIXES.values()))), None)
+    example = "" if neither is None else f" {neither!r} does not."
+    raise Refused(
+        f"{path}: not a LoRA of one Wan transformer: its tensors' names begin all with {PREFIXES['diffusers']!r}, or "
+        f"all with {PREFIXES['native']!r}.{example} Name another file"
+    )
 
 
 def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -33,6 +34,7 @@ def model(path, *, buckets=(BUCKET,), **sampling):
 
 def test_a_workflow_stands_beside_the_file(tmp_path):
     written = native.write(model(tmp_path / "m.safetensors", steps=20, guidance=3.0), tmp_path / "out.safetensors")
+    assert written.workflow is not None
     assert written.workflow == tmp_path / "out.workflow.json"
     assert (written.unlike, written.unsuited) == ((), ())
     nodes = json.loads(written.workflow.read_text())
@@ -73,7 +75,7 @@ def test_two_experts_become_two_files_and_one_workflow(tmp_path, tiny_base, fami
     origin = origins.find(tmp_path / "base")
     monkeypatch.setattr(native.comfyui, "unlike", lambda config: [])
     contract = contracts.Contract(latent_space=published().latent_space, process=declaring.process(family))
-    written = native.write(origins.Origin(**{**vars(origin), "contract": contract}), tmp_path / "out" / "m.safetensors")
+    written = native.write(dataclasses.replace(origin, contract=contract), tmp_path / "out" / "m.safetensors")
     assert [file.name for file in written.files] == ["m-high-noise.safetensors", "m-low-noise.safetensors"]
     for file, seed in zip(written.files, (1, 2), strict=True):
         [source] = layouts.found(file).sources.values()

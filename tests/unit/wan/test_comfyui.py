@@ -106,7 +106,8 @@ def test_guidance_that_is_folded_in_is_not_applied_again():
 def test_sigmas_of_its_scheduler_are_the_contracts_where_steps_divide_1000(sampler, theirs, steps):
     made = setup(published(sampler=sampler, steps=steps, rounds_timesteps=False))
     assert (made.sampler, made.sigmas) == (theirs, None)
-    ours = sampling.sampler(published(sampler=sampler).sampling).sigmas(steps, 5.0)
+    record = declaring.sampling(SMALL).model_copy(update={"sampler": sampler})
+    ours = sampling.sampler(record).sigmas(steps, 5.0)
     assert torch.allclose(comfyui.simple(steps, 5.0), ours, rtol=0, atol=1e-12)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def of_two() -> Setup:
 
 
 def changed(made: Setup, **facts: Any) -> Setup:
-    return Setup(**{**vars(made), **facts})
+    return dataclasses.replace(made, **facts)
 
 
 CASES = {
