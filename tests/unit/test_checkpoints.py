@@ -110,6 +110,6 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "sync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Refused, match=r"step-00000020.*: cannot be written: No space"):
         save(tmp_path, 20)
     assert restored(tmp_path)[0]["step"] == 10
