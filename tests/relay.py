@@ -1,9 +1,10 @@
 """A TCP relay in front of a real server: connections that are late, slow, cut, stalled, damaged or refused."""
 
 import asyncio
+import contextlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 HEAD = re.compile(rb"(GET|PUT|POST|HEAD|DELETE) [^\r\n]* HTTP/1\.1\r\n")
@@ -20,6 +21,7 @@ class Relay:
         self.cuts: list[int] = []  # after how many bytes of answers each next connection is cut
         self.stalls: list[int] = []  # ... goes quiet
         self.lost: list[bytes] = []  # patterns: the next request whose first line has one gets no answer but a cut
+        self._held: re.Pattern[bytes] | None = None  # requests whose first line has this are not passed on yet
         self.allowed = FOREVER  # requests that are passed on; those after them are cut
         self.refused = 0  # requests
         self.flips = 0  # of so many next requests, a bit of the body is flipped
@@ -39,6 +41,18 @@ class Relay:
         """Method and key of the requests so far, of these methods."""
         found = [line.split()[:2] for line in self.requests if line.split()[0] in methods]
         return [f"{method} {address.partition('?')[0].split('/', 2)[2]}" for method, address in found]
+
+    @contextlib.contextmanager
+    def holding(self, pattern: bytes = b"") -> Iterator[None]:
+        """Requests whose first line has the pattern are passed on when this ends, not before."""
+        self._held = re.compile(pattern)
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def holds(self, line: bytes) -> bool:
+        return (held := self._held) is not None and held.search(line) is not None
 
     def up(self) -> None:
         """Listen, at the same port as before."""
@@ -117,6 +131,8 @@ class _Link:
                 self._begins(head[0])
                 flips = head[1] == b"PUT"
                 await asyncio.sleep(self._relay.latency)
+                while self._relay.holds(head[0]):
+                    await asyncio.sleep(0.01)
             if flips and self._relay.flips > 0 and len(data) == CHUNK:
                 self._relay.flips, flips = self._relay.flips - 1, False
                 data = data[:-1] + bytes([data[-1] ^ 1])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from frostline.storage import connection
 from tests import object_store
 from tests.object_store import Put, Swift, ask
 from tests.relay import Relay
@@ -54,12 +53,6 @@ def relay(swift: Swift, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{relay.port}")
     yield relay
     relay.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second is long."""
-    monkeypatch.setattr(connection, "PATIENCE", 1.0)
 
 
 @pytest.fixture(scope="module")

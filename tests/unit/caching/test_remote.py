@@ -15,6 +15,7 @@ from tests import tiny
 from tests.object_store import keys
 from tests.relay import FOREVER
 from tests.unit.caching.rows import pixels, row
+from tests.waiting import impatient
 
 pytest_plugins = ["tests.servers"]
 
@@ -67,14 +68,17 @@ def test_what_was_opened_before_a_row_came_goes_on(codec, tmp_path, bucket):
     assert torch.isfinite(before.raw(range(5))).all()
 
 
-def test_a_store_that_fails_meanwhile_loses_nothing_and_the_next_run_goes_on(codec, tmp_path, bucket, relay, impatient):
+def test_a_store_that_fails_meanwhile_loses_nothing_and_the_next_run_goes_on(codec, tmp_path, bucket, relay):
     address = f"s3://{bucket}/caches/tiny"
     write(ROWS, codec, tmp_path, address)
     before = digests.of_folder(tmp_path / "tiny")
     more, items = [*ROWS, row(5, caption="three")], []
     for allowed in (0, 3, 5):
         relay.allowed = allowed
-        with pytest.raises(Unreachable, match=f"^{address}.*no good answer for 1 s .*run the same command again"):
+        with (
+            impatient(),
+            pytest.raises(Unreachable, match=f"^{address}.*no good answer for 1 s .*run the same command again"),
+        ):
             items += write(more, codec, tmp_path, address)
         relay.allowed = FOREVER
         assert digests.of_folder(tmp_path / "tiny") == before

@@ -10,6 +10,7 @@ from frostline.store.layout import MANIFEST
 from tests.object_store import ask, keys
 from tests.unit.caching.rows import row
 from tests.unit.maintenance.project import IMAGES, ROWS, Project
+from tests.waiting import impatient
 
 pytest_plugins = ["tests.servers"]
 
@@ -106,11 +107,11 @@ def test_a_pool_that_is_empty_gets_all_parts_and_nothing_is_encoded_again(projec
     assert fresh.encode(rows=[*ROWS, row(9, caption="two")]) == ["item-9"]
 
 
-def test_a_store_that_is_away_is_not_taken_for_damage(project, relay, impatient):
+def test_a_store_that_is_away_is_not_taken_for_damage(project, relay):
     relay.allowed = 0
     before = keys(bucket_of(project))
     for deep in (False, True):
-        with pytest.raises(storage.Unreachable):
+        with impatient(), pytest.raises(storage.Unreachable):
             project.look(deep=deep)
     assert keys(bucket_of(project)) == before
 

@@ -2,7 +2,7 @@
 
 import json
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,17 +74,12 @@ def test_a_torn_object_is_sent_again(bucket: str, tmp_path: Path, put: Put):
 
 def test_an_object_that_vanishes_meanwhile_is_named_and_there_is_no_list(bucket: str, tmp_path: Path, relay: Relay):
     found, last = write(tmp_path, b"one", b"two")
-    relay.latency = 0.1
-
-    def remove() -> None:
+    with ThreadPoolExecutor(1) as beside, relay.holding(b"PUT .*" + found[1].name.encode()):
+        publishing = beside.submit(storage.publish, found, f"s3://{bucket}/cache", last=last)
         until(lambda: f"cache/{found[0].name}" in keys(bucket))
         ask("delete_object", Bucket=bucket, Key=f"cache/{found[0].name}")
-
-    removing = threading.Thread(target=remove, daemon=True)
-    removing.start()
     with pytest.raises((storage.Gone, storage.Changed), match=f"^s3://{bucket}/cache/{found[0].name}: "):
-        storage.publish(found, f"s3://{bucket}/cache", last=last)
-    removing.join(SECONDS)
+        publishing.result()
     assert listed(bucket) is None
     storage.publish(found, f"s3://{bucket}/cache", last=last)
     assert listed(bucket) == [b"one", b"two"]

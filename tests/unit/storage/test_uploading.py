@@ -3,16 +3,17 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from frostline import digests, storage
-from frostline.storage import connection, publishing
+from frostline.storage import publishing
 from tests import processes
 from tests.object_store import ask, keys, uploads
 from tests.relay import FOREVER, Relay
-from tests.waiting import SECONDS, until
+from tests.waiting import SECONDS, impatient, until
 
 pytest_plugins = ["tests.servers"]
 MIB = 1 << 20
@@ -65,13 +66,11 @@ def test_what_is_published_is_there_and_not_sent_twice(bucket: str, tmp_path: Pa
 
 
 def test_parts_go_together_and_nothing_is_there_before_the_last(bucket: str, large: Path, relay: Relay):
-    relay.latency = 0.5
-    publishing = threading.Thread(target=publish, args=(large, f"s3://{bucket}/a"), daemon=True)
-    publishing.start()
-    until(lambda: relay.most_waiting == 3 or not publishing.is_alive())
-    assert publishing.is_alive()
-    assert (keys(bucket), uploads(bucket)) == ([], ["a"])
-    publishing.join(SECONDS)
+    with ThreadPoolExecutor(1) as beside, relay.holding(b"PUT"):
+        publishing = beside.submit(publish, large, f"s3://{bucket}/a")
+        until(lambda: relay.most_waiting == 3)
+        assert (keys(bucket), uploads(bucket)) == ([], ["a"])
+    publishing.result()
     assert there(bucket, "a") == LARGE
 
 
@@ -95,53 +94,44 @@ def test_a_lost_answer_is_asked_for_again(bucket: str, large: Path, relay: Relay
 
 
 def test_a_file_that_changes_meanwhile_is_not_published(bucket: str, large: Path, relay: Relay):
-    relay.latency = 0.5
-    changing = threading.Thread(target=change_when_sent, args=(large, relay), daemon=True)
-    changing.start()
+    with ThreadPoolExecutor(1) as beside, relay.holding(b"PUT"):
+        publishing = beside.submit(publish, large, f"s3://{bucket}/a")
+        until(lambda: relay.said("PUT"))
+        large.write_bytes(LARGE[::-1])
     with pytest.raises(storage.Changed, match=r"large: .*(changed while it was published|another size)"):
-        publish(large, f"s3://{bucket}/a")
-    changing.join(SECONDS)
+        publishing.result()
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
 
-def change_when_sent(path: Path, relay: Relay) -> None:
-    until(lambda: relay.said("PUT"))
-    path.write_bytes(LARGE[::-1])
-
-
-def test_an_outage_names_the_object_and_the_next_run_goes_on(
-    bucket: str, large: Path, relay: Relay, impatient: None, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_outage_names_the_object_and_the_next_run_goes_on(bucket: str, large: Path, relay: Relay):
     for allowed in (1, 4, 7):  # the upload is begun with the fourth, and the second part is the sixth
         relay.allowed = allowed
-        with pytest.raises(storage.Unreachable, match=rf"^s3://{bucket}(/a)?: no good answer for 1 s"):
+        with impatient(), pytest.raises(storage.Unreachable, match=rf"^s3://{bucket}(/a)?: no good answer for 1 s"):
             publish(large, f"s3://{bucket}/a")
         assert keys(bucket) == []
     relay.allowed = FOREVER
-    monkeypatch.setattr(connection, "PATIENCE", 60.0)
     publish(large, f"s3://{bucket}/a")
     assert there(bucket, "a") == LARGE
     assert uploads(bucket) == []
 
 
 def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(bucket: str, large: Path, relay: Relay):
-    relay.latency = 0.5
-    publishing = processes.start(publish, large, f"s3://{bucket}/a")
-    until(lambda: relay.said("PUT"))
-    publishing.kill()
-    publishing.join(SECONDS)
-    assert (keys(bucket), uploads(bucket)) == ([], ["a"])
-    relay.latency = 0.0
+    with relay.holding(b"PUT"):
+        publishing = processes.start(publish, large, f"s3://{bucket}/a")
+        until(lambda: relay.said("PUT"))
+        publishing.kill()
+        publishing.join(SECONDS)
+        assert (keys(bucket), uploads(bucket)) == ([], ["a"])
     publish(large, f"s3://{bucket}/a")
     assert there(bucket, "a") == LARGE
     assert uploads(bucket) == []
 
 
 def test_an_interrupted_upload_is_ended_at_once(bucket: str, large: Path, relay: Relay):
-    relay.latency = 0.5
-    threading.Thread(target=interrupt_when_sent, args=(relay,), daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        publish(large, f"s3://{bucket}/a")
+    with relay.holding(b"PUT"):
+        threading.Thread(target=interrupt_when_sent, args=(relay,), daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            publish(large, f"s3://{bucket}/a")
     assert (keys(bucket), uploads(bucket)) == ([], [])
 
 
@@ -151,15 +141,10 @@ def interrupt_when_sent(relay: Relay) -> None:
 
 
 def test_an_upload_that_somebody_else_ends_says_so(bucket: str, large: Path, relay: Relay):
-    relay.latency = 0.5
-    ending = threading.Thread(target=end_when_begun, args=(bucket,), daemon=True)
-    ending.start()
+    with ThreadPoolExecutor(1) as beside, relay.holding(b"PUT"):
+        publishing = beside.submit(publish, large, f"s3://{bucket}/a")
+        begun = until(lambda: ask("list_multipart_uploads", Bucket=bucket).get("Uploads"))
+        ask("abort_multipart_upload", Bucket=bucket, Key="a", UploadId=begun[0]["UploadId"])
     with pytest.raises(storage.Gone, match=rf"^s3://{bucket}/a: no such upload; see that one process writes there"):
-        publish(large, f"s3://{bucket}/a")
-    ending.join(SECONDS)
+        publishing.result()
     assert (keys(bucket), uploads(bucket)) == ([], [])
-
-
-def end_when_begun(bucket: str) -> None:
-    begun = until(lambda: ask("list_multipart_uploads", Bucket=bucket).get("Uploads"))
-    ask("abort_multipart_upload", Bucket=bucket, Key="a", UploadId=begun[0]["UploadId"])

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from frostline.store.layout import MANIFEST
 from tests import tiny
 from tests.object_store import Put, ask, keys
 from tests.relay import FOREVER, Relay
+from tests.waiting import impatient, until
 
 pytest_plugins = ["tests.servers"]
 
@@ -108,12 +110,13 @@ def test_opening_reads_no_rows(root: Path, relay: Relay, monkeypatch: pytest.Mon
 
 def test_a_batch_comes_at_once(root: Path, relay: Relay):
     there = opened(root, None)
-    relay.latency = 0.2
     relay.requests.clear()
     relay.most_waiting = 0
     rows = there.rows(tiny.IMAGES, "train").tolist()
-    stored = there.read(rows)
-    assert relay.most_waiting > len(rows)  # latents, and the three texts they share
+    with ThreadPoolExecutor(1) as beside, relay.holding():
+        reading = beside.submit(there.read, rows)
+        until(lambda: relay.most_waiting == len(rows) + 3)  # latents, and the three texts they share
+    stored = reading.result()
     assert len(relay.requests) == len(rows) + 3
     assert stored.waited == 2 * len(rows)
 
@@ -214,13 +217,16 @@ def test_a_damaged_block_is_fetched_again(root: Path, near: Dataset):
 
 
 def test_a_store_that_is_away_refuses_or_fails_is_said_and_the_next_run_goes_on(
-    root: Path, bucket: str, relay: Relay, impatient: None, monkeypatch: pytest.MonkeyPatch
+    root: Path, bucket: str, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ):
     there = opened(root, None)
     relay.allowed = 0
-    with pytest.raises(Unreachable, match=f"^s3://{bucket}/caches/tiny/.*no good answer for 1 s .*run the same"):
+    with (
+        impatient(),
+        pytest.raises(Unreachable, match=f"^s3://{bucket}/caches/tiny/.*for 1 s .*run the same"),
+    ):
         there.read([0])
-    with pytest.raises(Unreachable, match=f"^s3://{bucket}/caches/tiny: no good answer for 1 s"):
+    with impatient(), pytest.raises(Unreachable, match=f"^s3://{bucket}/caches/tiny: no good answer for 1 s"):
         opened(root)
     relay.allowed = FOREVER
     assert there.read([0]).outline.rows == (0,)
