@@ -31,10 +31,11 @@ Put = Callable[[str, bytes], None]
 
 
 class Swift:
-    """A server over a folder, which can be killed and started again over what it holds."""
+    """A server over a folder, which can be killed and started again over what it holds; as a context, it ends there."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, _free_ports(4)
+        self.folder, self._ports = folder, _reserved()
+        self.port = self._ports.getsockname()[1] + 1
         self.environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
         self.start()
 
@@ -48,6 +49,13 @@ class Swift:
         if self.process.stdout.readline() != b"ready\n":
             self.kill()
             raise AssertionError(f"swift did not start: {log.read_text()[-2000:]}")
+
+    def __enter__(self) -> "Swift":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._ports.close()
 
     def kill(self) -> None:
         """End it at once; what it holds stays."""
@@ -101,11 +109,19 @@ def install() -> None:
         (home / "made").touch()
 
 
-def _free_ports(count: int) -> int:
-    """The first of some ports in a row that nobody listens at."""
-    for first in range(20_000 + os.getpid() % 10_000, 40_000, count):
-        if all(_is_free(port) for port in range(first, first + count)):
-            return first
+def _reserved() -> socket.socket:
+    """Holds a port, as long as it is open, and with it the four behind it: a server needs its ports again when it comes
+    back, and tests run beside each other."""
+    for first in range(20_000 + 5 * (os.getpid() % 2_000), 32_000, 5):
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", first))
+        except OSError:
+            held.close()
+            continue
+        if all(_is_free(port) for port in range(first + 1, first + 5)):
+            return held
+        held.close()
     raise RuntimeError("no free ports")
 
 

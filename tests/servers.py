@@ -14,9 +14,8 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
     """An S3 server: user test:tester, secret testing."""
     if not (python := object_store.python()).exists():
         pytest.skip(f"{python}: no Swift, so no S3 server; `python -m tests.object_store` installs it there")
-    server = Swift(tmp_path_factory.mktemp("swift") / "data")
-    yield server
-    server.kill()
+    with Swift(tmp_path_factory.mktemp("swift") / "data") as server:
+        yield server
 
 
 @pytest.fixture
@@ -58,6 +57,5 @@ def relay(swift: Swift, s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
 @pytest.fixture(scope="module")
 def own_server(swift: Swift, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
     """A server that a test may kill."""
-    server = Swift(tmp_path_factory.mktemp("swift") / "data")
-    yield server
-    server.kill()
+    with Swift(tmp_path_factory.mktemp("swift") / "data") as server:
+        yield server

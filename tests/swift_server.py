@@ -92,7 +92,7 @@ def configured(folder: Path, kind: str, settings: dict[str, str]) -> object:
 
 def serve(app: object, port: int) -> None:
     """Answer at a port, in a green thread."""
-    listener = eventlet.listen(("127.0.0.1", port), backlog=256)
+    listener = eventlet.listen(("127.0.0.1", port), backlog=256, reuse_port=False)
     eventlet.spawn(wsgi.server, listener, app, log=Quiet(), log_output=False, custom_pool=eventlet.GreenPool(256))
 
 

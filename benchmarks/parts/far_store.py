@@ -30,21 +30,20 @@ def opened(folder: Path) -> Iterator[str | None]:
         yield None
         return
     before = dict(os.environ)
-    server = object_store.Swift(folder / "swift")
-    here, there = multiprocessing.Pipe()
-    relay = multiprocessing.get_context("fork").Process(target=_relay, args=(server.port, there), daemon=True)
-    relay.start()
-    try:
-        os.environ.update(server.environment)
-        object_store.ask("create_bucket", Bucket=BUCKET)
-        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{here.recv()}"
-        yield f"s3://{BUCKET}/{folder.name}"
-    finally:
-        relay.kill()
-        relay.join()
-        server.kill()
-        os.environ.clear()
-        os.environ.update(before)
+    with object_store.Swift(folder / "swift") as server:
+        here, there = multiprocessing.Pipe()
+        relay = multiprocessing.get_context("fork").Process(target=_relay, args=(server.port, there), daemon=True)
+        relay.start()
+        try:
+            os.environ.update(server.environment)
+            object_store.ask("create_bucket", Bucket=BUCKET)
+            os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{here.recv()}"
+            yield f"s3://{BUCKET}/{folder.name}"
+        finally:
+            relay.kill()
+            relay.join()
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _relay(port: int, answer: "Connection[Any, Any]") -> None:
