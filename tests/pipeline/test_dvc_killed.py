@@ -39,5 +39,5 @@ def test_a_stage_ends_with_a_killed_dvc_whatever_the_shell(tmp_path: Path, shell
         assert dvc.poll() is None
         stage = psutil.Process(int((tmp_path / "pid").read_text()))
         dvc.send_signal(signal.SIGKILL)
-    gone, _ = psutil.wait_procs([stage], timeout=10)
+    gone, _ = psutil.wait_procs([stage], timeout=60)
     assert gone, "the stage outlived the dvc that started it"
