@@ -103,7 +103,7 @@ class Reader:
 
         Raises Refused if one is not whole, or is compared with its digest and differs.
         """
-        waited, end, reads = 0, 0, self._reads
+        waited, end, reads, told = 0, 0, self._reads, False
         for size, file, place, parts, row, number in wanted:
             view, end, reads = data[end : end + size], end + size, reads + 1
             try:
@@ -111,8 +111,9 @@ class Reader:
             except OSError:  # not in memory, not in one piece, or not to be read at all: what follows finds out
                 whole = False
             if not whole:
-                if not waited:  # what is in a store comes at once
+                if not told:  # what is in a store comes at once
                     expect(stretch for stretch in wanted if stretch[1] == NOWHERE)
+                    told = True
                 waited += parts.fill(view, row, number)
             if not reads % SAMPLED:
                 parts.require(view, row, number)

@@ -21,6 +21,7 @@ from frostline.params.stores import StoreParams
 from frostline.params.trainings import BucketShare
 from frostline.storage import Unreachable, ahead, blocks
 from frostline.store import locations
+from frostline.store.far import Remote
 from frostline.store.layout import MANIFEST
 from tests import tiny
 from tests.object_store import Put, ask, keys
@@ -119,6 +120,17 @@ def test_a_batch_comes_at_once(root: Path, relay: Relay):
     stored = reading.result()
     assert len(relay.requests) == len(rows) + 3
     assert stored.waited == 2 * len(rows)
+
+
+def test_what_comes_is_said_once_a_batch(root: Path, monkeypatch: pytest.MonkeyPatch):
+    said: list[tuple[int, int]] = []
+    monkeypatch.setattr(Remote, "expect", lambda _, start, count: said.append((start, count)))
+    there = opened(root)
+    rows = there.rows(tiny.IMAGES, "train").tolist()
+    for _ in range(2):
+        said.clear()
+        there.read(rows)
+        assert len(said) == 2 * len(rows)  # of each the latent and the text, whether they lie on the disk or not
 
 
 def test_caches_larger_than_the_bound_are_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch):
