@@ -54,11 +54,19 @@ def written(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno not in UNWRITABLE or not _concerns(error, path):
             raise
         why = os.strerror(error.errno)
         remedy = "make room, or let it be written, and run again: what was finished is kept"
         raise Refused(f"{path}: cannot be written: {why}; {remedy}") from error
+
+
+def _concerns(error: OSError, path: str | Path) -> bool:
+    """Whether an error is of a path, its folder or what lies in that: what is read meanwhile may fail as well."""
+    if not isinstance(error.filename, str):
+        return True
+    named, own = (Path(place).absolute() for place in (error.filename, path))
+    return named.is_relative_to(own.parent) or own.is_relative_to(named)
 
 
 @contextlib.contextmanager

@@ -5,22 +5,32 @@ On several nodes the same stage is started on each of them, and they meet at ``r
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from frostline import processes, workspace
 from frostline.errors import FrostlineError, Preempted
 from frostline.params.trainings import LaunchParams
-from frostline.processes import STARTED
 
 SAVING = 3600  # seconds that a process has to save its progress in after SIGTERM
 
 
-def wanted(launch: LaunchParams) -> bool:
-    """Whether this process is to start others, and not to train itself."""
-    return STARTED not in os.environ and launch.nodes * launch.gpus_per_node > 1
+def together(params: LaunchParams, module: str, output: Path, work: Callable[[processes.Team], None]) -> None:
+    """Have the work of a stage done by as many processes as are asked for; the first of them locks what is made.
+
+    With more than one, this process starts them as ``python -m module``, with its own arguments, and waits: see
+    ``launch``. Raises Refused if another process makes the same output, and what ``work`` raises.
+    """
+    if processes.STARTED not in os.environ and params.nodes * params.gpus_per_node > 1:
+        launch(params, module, sys.argv[1:])
+        return
+    with processes.joined(params) as team, workspace.lock(output) if team.leads else nullcontext():
+        work(team)
 
 
 def launch(params: LaunchParams, module: str, arguments: Sequence[str]) -> None:

@@ -1,13 +1,10 @@
 """distill@STUDENT: a student learns its teacher's guided velocity on cached latents, from the teacher's own layers."""
 
 import argparse
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stages
-from frostline import workspace
 
 if TYPE_CHECKING:
     from frostline.params import Params
@@ -25,14 +22,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import launching, params, processes
+    from frostline import launching, params
 
     settings = params.load(args.params)
-    if launching.wanted(settings.train.launch):
-        launching.launch(settings.train.launch, "stages.distill", sys.argv[1:])
-        return
-    with processes.joined(settings.train.launch) as team, workspace.lock(args.model) if team.leads else nullcontext():
-        distill(args, settings, team)
+    launching.together(settings.train.launch, "stages.distill", args.model, lambda team: distill(args, settings, team))
 
 
 def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:

@@ -1,13 +1,10 @@
 """train@RUN: a transformer learns by flow matching on cached latents; neither VAE nor text encoder is loaded."""
 
 import argparse
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stages
-from frostline import workspace
 
 if TYPE_CHECKING:
     from frostline.params import Params
@@ -25,14 +22,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import launching, params, processes
+    from frostline import launching, params
 
     settings = params.load(args.params)
-    if launching.wanted(settings.train.launch):
-        launching.launch(settings.train.launch, "stages.train", sys.argv[1:])
-        return
-    with processes.joined(settings.train.launch) as team, workspace.lock(args.model) if team.leads else nullcontext():
-        train(args, settings, team)
+    launching.together(settings.train.launch, "stages.train", args.model, lambda team: train(args, settings, team))
 
 
 def train(args: argparse.Namespace, settings: "Params", team: "Team") -> None:

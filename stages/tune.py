@@ -1,13 +1,10 @@
 """tune@NAME: a transformer that was trained before goes on by flow matching, from its weights, on cached latents."""
 
 import argparse
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import stages
-from frostline import workspace
 
 if TYPE_CHECKING:
     from frostline.params import Params
@@ -25,14 +22,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     args = parser.parse_args()
 
-    from frostline import launching, params, processes
+    from frostline import launching, params
 
     settings = params.load(args.params)
-    if launching.wanted(settings.train.launch):
-        launching.launch(settings.train.launch, "stages.tune", sys.argv[1:])
-        return
-    with processes.joined(settings.train.launch) as team, workspace.lock(args.model) if team.leads else nullcontext():
-        tune(args, settings, team)
+    launching.together(settings.train.launch, "stages.tune", args.model, lambda team: tune(args, settings, team))
 
 
 def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:

@@ -1,5 +1,6 @@
 """The sections of params.yaml as frozen records: unknown, missing and mistyped keys are errors naming the key."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -15,6 +16,7 @@ from frostline.params.trainings import LaunchParams, StudentParams, TrainParams,
 from frostline.params.values import BucketName, Name, Positive, Share
 from frostline.records import Record
 
+MODELS = "models"  # the folder that the graph has models made in
 
 class CacheParams(Record):
     """How frozen latents are made and stored."""
@@ -89,6 +91,15 @@ class Params(Record):
     def _shares_of_sources(self) -> "Params":
         if unknown := sorted(set(self.shard.sources) - set(self.sources)):
             raise ValueError(f"shard.sources: {unknown} is no source; there are {sorted(self.sources)}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _models_begin_elsewhere(self) -> "Params":
+        tuned = {f"tuned.{name}.start": (name, run.start) for name, run in self.tuned.items()}
+        begins = tuned | {f"students.{name}.teacher": (name, run.teacher) for name, run in self.students.items()}
+        for key, (name, folder) in begins.items():
+            if Path(os.path.normpath(folder)) == Path(MODELS, name):
+                raise ValueError(f"{key}: {folder} is the folder it makes; name another model, or give it another name")
         return self
 
     def models(self, folder: str | Path) -> list[Path]:

@@ -1,9 +1,11 @@
+import errno
 import json
+import os
 
 import pytest
 
 from frostline import files
-from frostline.errors import WrongUse
+from frostline.errors import Refused, WrongUse
 
 
 class PowerCut(Exception):
@@ -72,3 +74,22 @@ def test_a_json_file_that_cannot_be_read_is_named(tmp_path, content, says):
     with pytest.raises(WrongUse, match=says) as caught:
         files.read_json(path)
     assert str(path) in str(caught.value)
+
+
+def disk_full(path):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(path)] if path else []))
+
+
+@pytest.mark.parametrize("named", ["", "out/a", "out", "out/.a.beside", "out/below/b"])
+def test_what_cannot_be_written_is_refused_by_its_path(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(Refused, match=r"^out/a: cannot be written: No space left on device; make room"),
+        files.written("out/a"),
+    ):
+        disk_full(tmp_path / named if named else None)
+
+
+def test_an_error_of_what_is_read_meanwhile_is_not_taken_for_one_of_writing(tmp_path):
+    with pytest.raises(PermissionError, match="in/a"), files.written(tmp_path / "out" / "a"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "in" / "a"))

@@ -81,6 +81,23 @@ def test_a_training_has_a_shape_and_one_that_goes_on_has_a_start(tmp_path, value
     assert "missing key 'tuned.warm.start'" in refusal(tmp_path, values)
 
 
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("tuned.warm.start", {"tuned": {"warm": {"start": "models/warm"}}}),
+        ("students.guided.teacher", {"students": {"guided": {"teacher": "./models/guided/"}}}),
+    ],
+)
+def test_a_model_that_would_begin_at_itself_is_refused(tmp_path, values, key, change):
+    run = values["train"]["runs"]["teacher"]
+    values["tuned"] = {"warm": {name: value for name, value in run.items() if name != "model"} | {"start": "models/t"}}
+    for section, entries in change.items():
+        for name, entry in entries.items():
+            values[section][name].update(entry)
+    assert f"{key}: " in (said := refusal(tmp_path, values))
+    assert "is the folder it makes; name another model" in said
+
+
 def test_all_wrong_keys_are_named_at_once(tmp_path, values):
     values["cache"]["encode_batch"] = 0
     values["evaluate"]["sed"] = 1
