@@ -18,6 +18,7 @@ from frostline.records import Record
 
 MODELS = "models"  # the folder that the graph has models made in
 
+
 class CacheParams(Record):
     """How frozen latents are made and stored."""
 
