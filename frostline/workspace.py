@@ -15,6 +15,7 @@ from frostline.errors import Preempted, Refused
 WORK = Path(".work")
 INSTRUCTION_SET = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
 THREADS = "1"  # where params set no other: two on a busy machine wait for each other
+WAITING = {"GOMP_SPINCOUNT": "1000"}  # turns a thread waits in before it sleeps; by default for milliseconds
 QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -31,7 +32,8 @@ def settle() -> None:
 
     On CPU the bits of a result depend on both (docs/determinism.md). A variable that is already set stays.
     """
-    for name, value in {**INSTRUCTION_SET, **QUIET, "OMP_NUM_THREADS": THREADS, "MKL_NUM_THREADS": THREADS}.items():
+    threads = {"OMP_NUM_THREADS": THREADS, "MKL_NUM_THREADS": THREADS}
+    for name, value in {**INSTRUCTION_SET, **QUIET, **threads, **WAITING}.items():
         os.environ.setdefault(name, value)
 
 
