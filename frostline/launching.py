@@ -20,8 +20,10 @@ from frostline.params.trainings import LaunchParams
 SAVING = 3600  # seconds that a process has to save its progress in after SIGTERM
 
 
-def together(params: LaunchParams, module: str, output: Path, work: Callable[[processes.Team], None]) -> None:
-    """Have the work of a stage done by as many processes as are asked for; the first of them locks what is made.
+def together(
+    params: LaunchParams, module: str, work: Callable[[processes.Team], None], *, output: Path | None = None
+) -> None:
+    """Have work done by as many processes as are asked for; the one that leads locks the output, if one is named.
 
     With more than one, this process starts them as ``python -m module``, with its own arguments, and waits: see
     ``launch``. Raises Refused if another process makes the same output, and what ``work`` raises.
@@ -29,7 +31,7 @@ def together(params: LaunchParams, module: str, output: Path, work: Callable[[pr
     if processes.STARTED not in os.environ and params.nodes * params.gpus_per_node > 1:
         launch(params, module, sys.argv[1:])
         return
-    with processes.joined(params) as team, workspace.lock(output) if team.leads else nullcontext():
+    with processes.joined(params) as team, workspace.lock(output) if output and team.leads else nullcontext():
         work(team)
 
 

@@ -25,7 +25,8 @@ def main() -> None:
     from frostline import launching, params
 
     settings = params.load(args.params)
-    launching.together(settings.train.launch, "stages.distill", args.model, lambda team: distill(args, settings, team))
+    launch = settings.train.launch
+    launching.together(launch, "stages.distill", lambda team: distill(args, settings, team), output=args.model)
 
 
 def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:

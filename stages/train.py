@@ -25,7 +25,8 @@ def main() -> None:
     from frostline import launching, params
 
     settings = params.load(args.params)
-    launching.together(settings.train.launch, "stages.train", args.model, lambda team: train(args, settings, team))
+    launch = settings.train.launch
+    launching.together(launch, "stages.train", lambda team: train(args, settings, team), output=args.model)
 
 
 def train(args: argparse.Namespace, settings: "Params", team: "Team") -> None:

@@ -25,7 +25,8 @@ def main() -> None:
     from frostline import launching, params
 
     settings = params.load(args.params)
-    launching.together(settings.train.launch, "stages.tune", args.model, lambda team: tune(args, settings, team))
+    launch = settings.train.launch
+    launching.together(launch, "stages.tune", lambda team: tune(args, settings, team), output=args.model)
 
 
 def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:

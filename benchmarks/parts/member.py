@@ -38,11 +38,7 @@ def main() -> None:
     """Train, alone or with others."""
     order = files.read_json(sys.argv[1])
     launch = records.parse(LaunchParams, order["launch"], origin=sys.argv[1])
-    if launching.wanted(launch):
-        launching.launch(launch, "benchmarks.parts.member", sys.argv[1:])
-        return
-    with processes.joined(launch) as team:
-        _train(order, team)
+    launching.together(launch, "benchmarks.parts.member", lambda team: _train(order, team))
 
 
 def _train(order: dict[str, Any], team: processes.Team) -> None:
