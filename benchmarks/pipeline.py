@@ -1,14 +1,15 @@
 """The figures of the whole pipeline on the embedded miniature.
 
-    python -m benchmarks.pipeline [--quick] [--only vae samplers quality export run again]
+    python -m benchmarks.pipeline [--quick] [--only vae samplers quality export experts run again]
 
 vae        fidelity of the shipped VAE on the test split
 samplers   the samplers of contracts, and eleven wrong conventions, against a closed-form velocity
 quality    teacher and student, 5,000 samples per seed (about half an hour of CPU; drawn sets are kept in .work)
 export     the stock diffusers pipeline against our samples
+experts    the same with two experts, each under its own guidance; small ones with random weights
 run        a fresh clone: how long `make run` takes, which bytes differ from those here, what runs again (half an hour)
 again      a fresh clone whose `dvc repro` is killed in train and run again: which bytes differ from those here
-All but vae and samplers need what `make run` makes here, of the commit that is checked out.
+All but vae, samplers and experts need what `make run` makes here, of the commit that is checked out.
 """
 
 import re
@@ -108,6 +109,28 @@ def export(frame: Frame) -> None:
     )
 
 
+def experts(frame: Frame) -> None:
+    """The greatest difference between a pixel of ours and of the stock pipeline with two experts, same noise."""
+    from benchmarks.parts import stand_in, stock
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = stand_in.experts(Path(folder) / "experts")
+        prompts = stock.PROMPTS[:1] if frame.quick else stock.PROMPTS
+        found = stock.differences(model, model, Path(folder) / "exported", prompts)
+    high, low = stand_in.FAMILY.guidance
+    frame.record(
+        "experts_pixel_difference",
+        max(found),
+        1e-4,
+        "<=",
+        unit="of 1",
+        n=len(found),
+        spread=f"{min(found):.1e} to {max(found):.1e} over samples",
+        note=f"two experts with random weights, boundary {stand_in.FAMILY.expert_boundary}, guidance {high:g} and "
+        f"{low:g}, {stand_in.EXPERT_STEPS} steps at shift {stand_in.FAMILY.shift:g}; pixels in [0, 1]",
+    )
+
+
 def run(frame: Frame) -> None:
     """Time, sameness and idleness of `make run` in a fresh clone; quick goes through a project of three lines."""
     from benchmarks.parts import project, toy
@@ -197,7 +220,15 @@ def _kill_and_repeat(clone: Path, environment: dict[str, str]) -> None:
         raise project.Failed("the killed training started anew; it must go on from its checkpoint")
 
 
-PARTS = {"vae": vae, "samplers": samplers, "quality": quality, "export": export, "run": run, "again": again}
+PARTS = {
+    "vae": vae,
+    "samplers": samplers,
+    "quality": quality,
+    "export": export,
+    "experts": experts,
+    "run": run,
+    "again": again,
+}
 
 
 def main(argv: list[str] | None = None) -> Frame:

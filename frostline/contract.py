@@ -20,6 +20,10 @@ METADATA = "frostline.contract"
 TIMESTEP_SCALE = 1000.0  # of Wan: a network takes 1000 * sigma
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class LatentSpace(Record):
     """How pixels and words became tensors: true of caches, models and samples."""
 
@@ -97,6 +101,13 @@ class Process(Record):
             raise ValueError("epsilon says nothing at the end of a schedule of zero terminal signal: use v_prediction")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def changes_experts_between_noise_and_clean(self) -> "Process":
+        """Refuse a boundary that no sigma lies on one side of, such as a timestep."""
+        if self.expert_boundary is not None and not 0 < self.expert_boundary < 1:
+            raise ValueError(f"expert_boundary {self.expert_boundary:g} is no sigma between 0 and 1, such as 0.875")
+        return self
+
 
 class Sampling(Record):
     """How a model is sampled rightly: true of every model that may be sampled."""
@@ -109,9 +120,15 @@ class Sampling(Record):
     shift: float  # default
     allowed_shifts: tuple[float, ...] | None  # None: any
     sigmas: tuple[float, ...] | None  # the trained list of a few-step student
-    guidance: float  # default scale; g = 1 is plain conditional
+    guidance: float  # default scale; g = 1 is plain conditional; of two experts the high-noise one's
+    guidance_low: float | None = pydantic.Field(default=None, exclude_if=_is_none)  # the low-noise expert's, of two
     guidance_form: Literal["external", "folded"]  # folded: sampled with one evaluation at g = 1
     teacher_digest: str | None  # weights it was distilled from
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The guidance of the one network, or of the high-noise expert and the low-noise one; if folded, what was."""
+        return (self.guidance,) if self.guidance_low is None else (self.guidance, self.guidance_low)
 
 
 class Contract(Record):
@@ -120,6 +137,24 @@ class Contract(Record):
     latent_space: LatentSpace
     process: Process | None = None
     sampling: Sampling | None = None
+
+    @pydantic.model_validator(mode="after")
+    def guides_each_expert(self) -> "Contract":
+        """Refuse two experts with one guidance, and a guidance of an expert that is not there."""
+        if self.process is None or self.sampling is None or self.sampling.guidance_form == "folded":
+            return self
+        boundary, low = self.process.expert_boundary, self.sampling.guidance_low
+        if boundary is not None and low is None:
+            raise ValueError(
+                f"process.expert_boundary {boundary:g} says two experts, and sampling.guidance_low, the low-noise "
+                "expert's guidance, is missing: add it"
+            )
+        if boundary is None and low is not None:
+            raise ValueError(
+                f"sampling.guidance_low {low:g} is the guidance of a low-noise expert, and there is none without "
+                "process.expert_boundary: leave it out, or say from which sigma on the high-noise expert serves"
+            )
+        return self
 
     @property
     def digest(self) -> str:

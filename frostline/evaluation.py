@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import manifest, metrics
+from frostline import experts, manifest, metrics, sampling
 from frostline.errors import WrongUse
 from frostline.generation import Draw, Generator
 from frostline.judge import Judge
@@ -235,8 +235,15 @@ def see(judge: Judge, pixels: np.ndarray, captions: Sequence[str]) -> Seen:
 
 def evaluations(model: Model, steps: int) -> int:
     """Network evaluations one sample takes."""
-    _, sampling = model.sampled()
-    return steps * (2 if sampling.guidance_form == "external" and sampling.guidance != 1.0 else 1)
+    process, record = model.sampled()
+    if record.guidance_form == "folded":
+        return steps
+    shares = [steps]
+    if process.expert_boundary is not None:
+        told = sampling.sampler(record).told(steps, record.shift)
+        high = int(experts.serves_high(told, process.expert_boundary).sum())
+        shares = [high, steps - high]
+    return sum(n if scale == 1.0 else 2 * n for n, scale in zip(shares, record.scales, strict=True))
 
 
 def rounded(numbers: Numbers) -> Numbers:

@@ -10,12 +10,22 @@ In the diffusers layout ``transformer`` is the high-noise expert and ``transform
 and Advanced Large-Scale Video Generative Models, arXiv:2503.20314, and the release of Wan2.2.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from frostline import path
 from frostline.errors import WrongUse
 from frostline.path import VelocityFn
+
+Agreed = Callable[[bool, bool], tuple[bool, bool]]
+"""(has this process rows of the high, of the low expert) -> (has any process that computes with it)"""
+
+
+def alone(high: bool, low: bool) -> tuple[bool, bool]:
+    """What one process needs."""
+    return high, low
 
 
 def serves_high(sigma: Tensor, boundary: float) -> Tensor:
@@ -25,18 +35,20 @@ def serves_high(sigma: Tensor, boundary: float) -> Tensor:
     return path.precise(sigma) >= torch.tensor(boundary, dtype=sigma.dtype, device=sigma.device)
 
 
-def routed(high: VelocityFn, low: VelocityFn, boundary: float) -> VelocityFn:
+def routed(high: VelocityFn, low: VelocityFn, boundary: float, agreed: Agreed = alone) -> VelocityFn:
     """The two experts as one velocity: each row by its own sigma.
 
     An expert that serves no row is not evaluated. A batch with rows of both is evaluated by both, because a VelocityFn
-    is bound to the texts of its whole batch: draw the sigmas of a step on one side of the boundary to avoid it.
+    is bound to the texts of its whole batch. Of experts whose weights are spread over processes ``agreed`` says which
+    one any of them needs: all have to evaluate it then, in the same order, for each holds a part of it.
     """
 
     def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
         rows = serves_high(sigma, boundary)
-        if bool(rows.all()):
+        needs_high, needs_low = agreed(bool(rows.any()), not bool(rows.all()))
+        if not needs_low:
             return high(noised, sigma)
-        if not bool(rows.any()):
+        if not needs_high:
             return low(noised, sigma)
         chosen = rows.to(noised.device).reshape(-1, *[1] * (noised.ndim - 1))
         return torch.where(chosen, high(noised, sigma), low(noised, sigma))

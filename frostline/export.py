@@ -2,7 +2,7 @@
 
 The stock ``WanPipeline`` takes guidance, steps, size and text length at each call and cannot read them from a folder;
 so the card holds the whole call, written from the contract, and what the stock pipeline cannot do is refused.
-Weights of the frozen parts are written in float32, the precision they are computed in here.
+Frozen parts are written in the precision they are computed in here: float32, the text encoder in its own.
 """
 
 import json
@@ -17,7 +17,8 @@ from frostline import files, generation, sampling
 from frostline.codec import Codec
 from frostline.contract import Process, Sampling
 from frostline.errors import Refused, WrongUse
-from frostline.models import Model, Training
+from frostline.models import PUBLISHED, Model, Training
+from frostline.wan.layouts import EXPERTS
 
 CARD = "README.md"
 EXAMPLE = "a handwritten digit seven"
@@ -41,23 +42,25 @@ def export(model: Model, base: str | Path, folder: str | Path) -> None:
         vae=codec.vae,
         scheduler=scheduler,
         transformer=model.transformer,
+        transformer_2=model.low,
+        boundary_ratio=process.expert_boundary,
     )
     with files.new_folder(folder) as beside:
         _write_parts(pipeline, beside)
-        shutil.copytree(model.folder / "transformer", beside / "transformer")
+        for role, _ in zip(EXPERTS, model.networks, strict=False):
+            shutil.copytree(model.folder / role, beside / role)
         contracts.save(model.contract, beside)
         files.write_text(beside / CARD, card(model, folder.name, process, sampled))
 
 
 def call(process: Process, sampled: Sampling, text_length: int) -> dict[str, Any]:
     """The arguments of ``WanPipeline.__call__`` that sample a model as its contract says, but for prompt and noise."""
-    frames, height, width = process.buckets[0] if process.buckets else (None, None, None)
+    size = dict(zip(("num_frames", "height", "width"), process.buckets[0], strict=True)) if process.buckets else {}
+    scales = (1.0,) if sampled.guidance_form == "folded" else sampled.scales
     return {
-        "num_frames": frames,
-        "height": height,
-        "width": width,
+        **size,
         "num_inference_steps": sampled.steps,
-        "guidance_scale": 1.0 if sampled.guidance_form == "folded" else sampled.guidance,
+        **dict(zip(("guidance_scale", "guidance_scale_2"), scales, strict=False)),
         "max_sequence_length": text_length,
     }
 
@@ -69,6 +72,8 @@ def card(model: Model, name: str, process: Process, sampled: Sampling) -> str:
     lines = "\n".join(f"    {key}={value!r}," for key, value in arguments.items())
     sizes = ", ".join("x".join(map(str, bucket)) for bucket in process.buckets or ()) or "not recorded"
     folded = "folded into the weights: call with 1" if sampled.guidance_form == "folded" else "applied by the pipeline"
+    scales = " and ".join(f"{scale:g}" for scale in sampled.scales)
+    experts = "" if process.expert_boundary is None else _experts(process.expert_boundary)
     steps = "any number" if sampled.allowed_steps is None else ", ".join(map(str, sampled.allowed_steps))
     start = "" if training.start_digest is None else f"\n| went on from the weights | `{training.start_digest}` |"
     return f"""---
@@ -86,7 +91,7 @@ number of steps nor text length from a folder, and its own defaults are wrong fo
 import torch
 from diffusers import WanPipeline
 
-pipeline = WanPipeline.from_pretrained("{name}", torch_dtype=torch.float32)
+pipeline = WanPipeline.from_pretrained("{name}", torch_dtype={_dtypes(model)})
 frames = pipeline(
     {EXAMPLE!r},
     negative_prompt={space.null_prompt!r},
@@ -97,7 +102,7 @@ frames = pipeline(
 | fact | value |
 |---|---|
 | sampler | {sampled.sampler}, {sampled.steps} steps by default ({steps} allowed), shift {sampled.shift:g} |
-| guidance | {sampled.guidance:g}, {folded} |
+| guidance | {scales}, {folded} |{experts}
 | trained sizes (frames x height x width) | {sizes} |
 | text | {space.text_length} tokens, zeros after the true length, null prompt {space.null_prompt!r} |
 | network predicts | {process.prediction} on the {process.path} path, timestep = {process.timestep_scale:g} * sigma |
@@ -113,8 +118,28 @@ Digests are xxh3_128; `contract.json` beside this card is the contract itself, a
 """
 
 
+def _dtypes(model: Model) -> str:
+    """The dtypes that parts are computed in here: float32, and of published models that of their files for some."""
+    own = str(model.transformer.patch_embedding.weight.dtype)
+    of_text = f"torch.{model.contract.latent_space.text_stored_dtype}"
+    if {own, of_text} == {"torch.float32"}:
+        return "torch.float32"
+    parts = {
+        **dict.fromkeys(list(EXPERTS)[: len(model.networks)], own),
+        "text_encoder": of_text,
+        "vae": "torch.float32",
+    }
+    return "{" + ", ".join(f"{part!r}: {dtype}" for part, dtype in parts.items()) + "}"
+
+
+def _experts(boundary: float) -> str:
+    return f"\n| experts | `transformer` from sigma {boundary:g} on, `transformer_2` below, each under its guidance |"
+
+
 def _trained(training: Training) -> str:
     """How the weights came to be; those of a merge are nobody's training."""
+    if training.stage == PUBLISHED:
+        return "elsewhere: these are published weights"
     if training.steps_planned == 0:
         return f"none of these weights as they are ({training.stage})"
     done = f"{training.steps_done} of {training.steps_planned} steps"
@@ -129,16 +154,24 @@ def _stock_scheduler(model: Model, sampled: Sampling) -> Any:
             f"{model.folder}: the stock WanPipeline cannot sample it: its contract asks for the sampler "
             f"'{sampled.sampler}' {rounding} rounded timesteps; sample it with `frostline sample`"
         )
-    if sampled.guidance_form == "external" and sampled.guidance < 1:
-        raise Refused(
-            f"{model.folder}: guidance {sampled.guidance:g} is below 1, where the stock WanPipeline applies none; "
-            "sample it with `frostline sample`"
-        )
+    if sampled.guidance_form == "external":
+        _refuse_lost_guidance(model.folder, sampled.scales)
     return scheduler
 
 
+def _refuse_lost_guidance(folder: Path, scales: tuple[float, ...]) -> None:
+    """Refuse a guidance that the stock pipeline leaves away: it applies any only where the first is above 1."""
+    lost = [scale for scale in scales if scale < 1 or (scales[0] == 1 and scale > 1)]
+    if lost:
+        which = "is below 1" if lost[0] < 1 else "of the low-noise expert stands beside 1 of the other"
+        raise Refused(
+            f"{folder}: guidance {lost[0]:g} {which}, where the stock WanPipeline applies none; sample it with "
+            "`frostline sample`"
+        )
+
+
 def _write_parts(pipeline: WanPipeline, folder: Path) -> None:
-    """Write everything but the transformer, and the index; no file says where the parts were read from."""
+    """Write everything but the transformers, and the index; no file says where the parts were read from."""
     pipeline.save_config(folder)
     pipeline.vae.save_pretrained(folder / "vae")
     pipeline.text_encoder.save_pretrained(folder / "text_encoder")

@@ -18,9 +18,8 @@ import tqdm
 from torch import Tensor
 
 from frostline import contract as contracts
-from frostline import guidance as guiding
 from frostline import latents as latent_form
-from frostline import path, randomness, sampling, transformer
+from frostline import path, randomness, sampling, velocities
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.models import Model
@@ -40,7 +39,8 @@ class Draw:
     width: int  # pixels
     steps: int | None = None
     shift: float | None = None
-    guidance: float | None = None
+    guidance: float | None = None  # given alone it is that of both experts, where there are two
+    guidance_low: float | None = None  # of the low-noise expert
     negative_prompt: str | None = None
     first: int = 0  # index of the first sample: its noise is that of (seed, first)
 
@@ -120,7 +120,8 @@ class Generator:
     def refuse_forbidden(self, draw: Draw) -> None:
         """Raise Refused, with the reason, for anything the contract does not allow; WrongUse for what means nothing."""
         _require_sane(draw)
-        sampling.refuse_forbidden(self.sampling, steps=draw.steps, shift=draw.shift, guidance=draw.guidance)
+        wishes = {"guidance": draw.guidance, "guidance_low": draw.guidance_low}
+        sampling.refuse_forbidden(self.sampling, steps=draw.steps, shift=draw.shift, **wishes)
         self._refuse_bucket(draw.bucket)
         if draw.negative_prompt is not None and not self._is_guided(draw):
             raise Refused(
@@ -137,7 +138,7 @@ class Generator:
             "sampler": self.sampling.sampler,
             "steps": steps,
             "shift": shift,
-            "guidance": self.sampling.guidance if draw.guidance is None else draw.guidance,
+            **self._stated_guidance(draw),
             "guidance_form": self.sampling.guidance_form,
             "weights_digest": self.model.training.weights_digest,
             "contract_digest": self.model.contract.digest,
@@ -159,18 +160,32 @@ class Generator:
         null = self.model.contract.latent_space.null_prompt
         return null if draw.negative_prompt is None else draw.negative_prompt
 
-    def _scale(self, draw: Draw) -> float:
-        """The guidance applied from outside: 1 where it is folded in."""
-        if self.sampling.guidance_form == "folded":
-            return 1.0
-        return self.sampling.guidance if draw.guidance is None else draw.guidance
+    def _stated_guidance(self, draw: Draw) -> dict[str, float | None]:
+        """What acts, or what is folded in; the second number where it is that of two experts."""
+        folded = self.sampling.guidance_form == "folded" and draw.guidance is None
+        scales = self.sampling.scales if folded else self._scales(draw)
+        return {"guidance": scales[0], "guidance_low": scales[1] if len(scales) > 1 else None}
+
+    def _scales(self, draw: Draw) -> tuple[float, ...]:
+        """The guidance applied from outside to each network: 1 where it is folded in.
+
+        One number given for two experts is that of both, as in diffusers' WanPipeline.
+        """
+        record = self.sampling
+        if record.guidance_form == "folded":
+            return (1.0,)
+        high = record.guidance if draw.guidance is None else draw.guidance
+        if record.guidance_low is None:
+            return (high,)
+        given = draw.guidance if draw.guidance_low is None else draw.guidance_low
+        return high, record.guidance_low if given is None else given
 
     def _is_guided(self, draw: Draw) -> bool:
-        return self._scale(draw) != 1.0
+        return any(scale != 1.0 for scale in self._scales(draw))
 
     def _why_unguided(self) -> str:
         if self.sampling.guidance_form == "folded":
-            return f"guidance {self.sampling.guidance} is folded into the weights of {self.model.folder}"
+            return f"guidance {_and(self.sampling.scales)} is folded into the weights of {self.model.folder}"
         return "guidance is 1"
 
     def _latent_batch(self, size: tuple[int, ...]) -> int:
@@ -196,13 +211,11 @@ class Generator:
         return latents[: len(numbers)]
 
     def _velocity(self, text: Tensor, draw: Draw) -> path.VelocityFn:
-        """The network under texts (B, L, D), guided from outside where the contract says so."""
-        network = self.model.transformer
-        conditional = transformer.velocity_fn(network, text, self.process)
-        if not self._is_guided(draw):
-            return conditional
-        unconditional = transformer.velocity_fn(network, self.texts([self._away(draw)]).expand_as(text), self.process)
-        return guiding.guided(conditional, unconditional, self._scale(draw))
+        """The network, or the two experts, under texts (B, L, D), guided from outside where the contract says so."""
+        away = self.texts([self._away(draw)]).expand_as(text) if self._is_guided(draw) else None
+        scales = self._scales(draw)
+        low = self.model.second(scales[-1])
+        return velocities.sampled(self.model.transformer, scales[0], low, process=self.process, text=text, away=away)
 
 
 def sample_generator(seed: int, index: int) -> torch.Generator:
@@ -238,7 +251,7 @@ def base_folder(model: Model) -> Path:
 
 
 def _require_sane(draw: Draw) -> None:
-    for name, value in (("shift", draw.shift), ("guidance", draw.guidance)):
+    for name, value in (("shift", draw.shift), ("guidance", draw.guidance), ("guidance_low", draw.guidance_low)):
         if value is not None and not math.isfinite(value):
             raise WrongUse(f"{name} {value}: give a finite number")
     if draw.shift is not None and draw.shift <= 0:
@@ -250,6 +263,10 @@ def _require_sane(draw: Draw) -> None:
 def _rows(tensor: Tensor, size: int) -> Tensor:
     """The rows of a tensor with the last one repeated up to a fixed number of rows."""
     return torch.cat([tensor, tensor[-1:].expand(size - len(tensor), *tensor.shape[1:])])
+
+
+def _and(scales: Sequence[float]) -> str:
+    return " and ".join(map(str, scales))
 
 
 def _name(bucket: Sequence[int]) -> str:

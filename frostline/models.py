@@ -24,6 +24,7 @@ from frostline import digests, files, records, sampling, transformer
 from frostline.contract import Contract
 from frostline.errors import FrostlineError, Refused, WrongUse
 from frostline.records import R, Record
+from frostline.velocities import Low
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 CONFIG = "transformer/config.json"
@@ -70,17 +71,41 @@ class Model:
 
     folder: Path
     contract: Contract
-    transformer: WanTransformer3DModel
+    transformer: WanTransformer3DModel  # the high-noise expert, where there are two
+    low: WanTransformer3DModel | None = None  # the low-noise expert
     base: Base
     training: Training
 
     def sampled(self) -> tuple[contracts.Process, contracts.Sampling]:
-        """The process and sampling parts; Refused if the folder holds a model that may not be sampled."""
+        """The process and sampling parts; Refused if the folder holds a model that may not be sampled.
+
+        Two experts belong to a boundary, and a boundary to two experts.
+        """
         if self.contract.process is None or self.contract.sampling is None:
             raise Refused(
                 f"{self.folder}: its contract has no process or sampling part, so how to sample it is unknown"
+                + ("" if self.low is None else "; two experts have one since each has its guidance: fetch them again")
+            )
+        boundary = self.contract.process.expert_boundary
+        if (boundary is None) != (self.low is None):
+            raise Refused(
+                f"{self.folder}: its contract says expert_boundary {boundary}, and it holds "
+                f"{'one transformer' if self.low is None else 'two transformers'}: one of two experts is missing, or "
+                "what says which one serves; fetch the whole model into a new folder"
             )
         return self.contract.process, self.contract.sampling
+
+    @property
+    def networks(self) -> tuple[WanTransformer3DModel, ...]:
+        """Its one transformer, or its two experts, the high-noise one first."""
+        return (self.transformer,) if self.low is None else (self.transformer, self.low)
+
+    def second(self, guidance: float) -> Low | None:
+        """The low-noise expert under a guidance of its own; None where there is one network. Raises as ``sampled``."""
+        process, _ = self.sampled()
+        if self.low is None or process.expert_boundary is None:
+            return None
+        return Low(network=self.low, guidance=guidance, boundary=process.expert_boundary)
 
 
 def save(

@@ -8,7 +8,7 @@ from frostline import files, weights
 from frostline.contract import Contract, Sampling
 from frostline.errors import WrongUse
 from frostline.origins import Origin
-from frostline.wan import comfyui, declaring, exporting, layouts, workflow
+from frostline.wan import comfyui, exporting, layouts, workflow
 from frostline.wan.comfyui import Setup
 from frostline.wan.layouts import Role
 
@@ -35,9 +35,10 @@ def write(origin: Origin, path: Path) -> Written:
     there = [file for file in (*targets.values(), beside) if file.exists()]
     if path.suffix != weights.SAFETENSORS or there:
         raise WrongUse(f"{there[0] if there else path}: name a new {weights.SAFETENSORS} file for the native layout")
-    contract, record = origin.contract, _sampling(origin)
+    contract = origin.contract
+    record = contract.sampling if contract else None
     unlike = comfyui.unlike(next(iter(origin.plans.values())).config)
-    unsuited = comfyui.unsuited(contract, record)
+    unsuited = [*comfyui.unsuited(contract, record), *_apart(origin)]
     setup = None
     if not unlike and not unsuited and contract is not None and record is not None:
         setup = _setup(origin, contract, record)
@@ -62,11 +63,14 @@ def _targets(origin: Origin, path: Path) -> Mapping[Role, Path]:
     return {role: path.with_stem(f"{path.stem}-{ends[role]}") for role in origin.plans}
 
 
-def _sampling(origin: Origin) -> Sampling | None:
-    """How it is sampled: two published experts have no sampling part, because each has its own guidance."""
-    if origin.family is not None and len(origin.plans) == 2 and origin.family.trained:
-        return declaring.sampling(origin.family)
-    return origin.contract.sampling if origin.contract else None
+def _apart(origin: Origin) -> list[str]:
+    """Why an expert alone, or two that nothing tells apart, are not sampled."""
+    process = origin.contract.process if origin.contract else None
+    if process is None or (process.expert_boundary is None) == (len(origin.plans) == 1):
+        return []
+    if process.expert_boundary is None:
+        return ["its contract does not say at which sigma its two experts change"]
+    return [f"it is one of two experts, which change at sigma {process.expert_boundary:g}: export the model of both"]
 
 
 def _setup(origin: Origin, contract: Contract, record: Sampling) -> Setup | None:

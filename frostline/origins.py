@@ -99,7 +99,9 @@ def _foreign(place: Path) -> Origin:
     if not plans:
         raise Refused(f"{place}: holds no transformer; name a model that has one")
     lying = {file.name: digests.of_file(file) for plan in plans.values() for file in plan.source.files}
-    contract = _stated(place, plans) or (declaring.contract(place, looked.family) if place.is_dir() else None)
+    contract = _stated(place, plans)
+    if contract is None and place.is_dir():
+        contract = declaring.contract(place, looked.family, looked.boundary)
     return Origin(
         place=place,
         plans=plans,

@@ -51,6 +51,15 @@ class Team:
         table = torch.stack(heard)
         return table[:, :-1].T.reshape(-1), bool(table[:, -1].any())
 
+    def any(self, first: bool, second: bool) -> tuple[bool, bool]:
+        """For each of two questions, whether any process says yes."""
+        if self.mesh is None:
+            return first, second
+        told = torch.tensor([first, second], dtype=torch.int32, device=self.device)
+        distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
+        one, other = told.tolist()
+        return bool(one), bool(other)
+
     def wait(self) -> None:
         """Go on when all are here."""
         if self.mesh is not None:

@@ -184,12 +184,23 @@ def settled(record: contract.Sampling, *, steps: int | None, shift: float | None
 
 
 def refuse_forbidden(
-    record: contract.Sampling, *, steps: int | None = None, shift: float | None = None, guidance: float | None = None
+    record: contract.Sampling,
+    *,
+    steps: int | None = None,
+    shift: float | None = None,
+    guidance: float | None = None,
+    guidance_low: float | None = None,
 ) -> None:
     """Raise Refused, with the reason and the allowed values, if a wish is one the contract forbids.
 
     None means "as the contract says". A model with guidance folded in is sampled at guidance 1 only.
     """
+    folded = record.guidance_form == "folded"
+    if guidance_low is not None and (folded or record.guidance_low is None):
+        raise Refused(
+            f"guidance {guidance_low:g} of a low-noise expert: this model is one network, there is no such expert; "
+            "leave it out"
+        )
     steps, shift = settled(record, steps=steps, shift=shift)
     if record.allowed_steps is not None and steps not in record.allowed_steps:
         raise Refused(
@@ -201,7 +212,7 @@ def refuse_forbidden(
         )
     if record.sigmas is not None and shift != record.shift:
         raise Refused(f"shift {shift:g}: this model's sigmas were listed at shift {record.shift:g}; ask for that")
-    if record.guidance_form == "folded" and guidance not in (None, 1.0):
+    if folded and guidance not in (None, 1.0):
         raise Refused(
             f"guidance {guidance:g}: guidance is folded into this model's weights and would be applied twice; "
             "ask for 1, or leave it out"

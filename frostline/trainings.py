@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from diffusers import WanTransformer3DModel
+
 from frostline import contract as contracts
 from frostline import digests, files, models, sharding, transformer, workspace
 from frostline.contract import Contract, LatentSpace, Process, Sampling
@@ -21,7 +23,7 @@ def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
     return Contract(
         latent_space=space,
         process=process(run, patch_size=run.model.patch_size),
-        sampling=sampling(run, guidance=run.sampling.guidance, form="external", teacher=None),
+        sampling=sampling(run, scales=(run.sampling.guidance,), form="external", teacher=None),
     )
 
 
@@ -32,17 +34,20 @@ def tuned_contract(run: TunedParams, space: LatentSpace, start: Contract) -> Con
     return Contract(
         latent_space=space,
         process=learned.model_copy(update={"shift": own.shift, "draws": own.draws, "buckets": own.buckets}),
-        sampling=sampling(run, guidance=run.sampling.guidance, form="external", teacher=None),
+        sampling=sampling(run, scales=(run.sampling.guidance,), form="external", teacher=None),
     )
 
 
 def student_contract(student: StudentParams, space: LatentSpace, teacher: models.Model) -> Contract:
-    """What a student with its teacher's guidance folded in will be: one evaluation a step, in any number of steps."""
+    """What a student with its teacher's guidance folded in will be: one evaluation a step, in any number of steps.
+
+    It is one network for all sigmas, also where its teacher is two experts.
+    """
     theirs, _ = teacher.sampled()
     return Contract(
         latent_space=space,
         process=process(student, patch_size=theirs.patch_size),
-        sampling=sampling(student, guidance=student.guidance, form="folded", teacher=teacher.training.weights_digest),
+        sampling=sampling(student, scales=student.scales, form="folded", teacher=teacher.training.weights_digest),
     )
 
 
@@ -57,9 +62,10 @@ def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
 
 
 def sampling(
-    loop: LoopParams, *, guidance: float, form: Literal["external", "folded"], teacher: str | None
+    loop: LoopParams, *, scales: Sequence[float], form: Literal["external", "folded"], teacher: str | None
 ) -> Sampling:
-    """How a model of these params is sampled."""
+    """How a model of these params is sampled; ``scales`` are its guidance, two if those of a teacher's experts."""
+    high, *low = scales
     wanted = loop.sampling
     return Sampling(
         sampler=wanted.sampler,
@@ -69,7 +75,8 @@ def sampling(
         shift=wanted.shift,
         allowed_shifts=None,
         sigmas=None,
-        guidance=guidance,
+        guidance=high,
+        guidance_low=low[0] if low else None,
         guidance_form=form,
         teacher_digest=teacher,
     )
@@ -134,6 +141,43 @@ def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
         raise Refused(f"{teacher.folder}: unfinished, {done} of {planned} steps: finish its training first")
 
 
+def require_experts(teacher: models.Model, student: StudentParams) -> None:
+    """Raise Refused if params speak of two experts to a teacher of one network, or of one guidance to a teacher of two.
+
+    Each expert's guidance is folded in where that expert serves, so there are as many numbers as networks.
+    """
+    _, sampled = teacher.sampled()
+    stated = f"guidance: {_listed(student.scales)}"
+    if teacher.low is None and len(student.scales) > 1:
+        raise Refused(
+            f"{teacher.folder}: one network, and the student says {stated}: the second is the guidance of an expert "
+            "that is not there; give one number"
+        )
+    if teacher.low is None and student.start_expert is not None:
+        raise Refused(
+            f"{teacher.folder}: one network, and the student says start_expert: {student.start_expert}; leave it out"
+        )
+    if teacher.low is not None and len(student.scales) == 1:
+        raise Refused(
+            f"{teacher.folder}: two experts, and the student says {stated}: give the high-noise expert's and the "
+            f"low-noise expert's, guidance: {_listed(sampled.scales)} as the teacher's contract has it"
+        )
+
+
+def begun(teacher: models.Model, student: StudentParams) -> tuple[WanTransformer3DModel, dict[str, str]]:
+    """The student's network, from layers of its teacher, or of one of two experts; and its tensors' sources there.
+
+    Of two experts it is the high-noise one unless params say otherwise: at the published shift about seven in ten of
+    the sigmas that are drawn are its own. The sources are named from the teacher's folder then.
+    """
+    if teacher.low is None:
+        return transformer.from_layers(teacher.transformer, student.layers)
+    low = student.start_expert == "low_noise"
+    network, sources = transformer.from_layers(teacher.low if low else teacher.transformer, student.layers)
+    folder = "transformer_2" if low else "transformer"
+    return network, {name: f"{folder}/{source}" for name, source in sources.items()}
+
+
 def work_folder(team: Team, stage: str, identity: Mapping[str, Any]) -> Path:
     """The folder of a training's work in progress, the same for all its processes, tidied up by the one that leads."""
     key = digests.of_json(identity)
@@ -190,6 +234,10 @@ def publish(
     )
     if outcome.progress.step < job.params.steps:
         print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")
+
+
+def _listed(scales: Sequence[float]) -> str:
+    return f"{scales[0]:g}" if len(scales) == 1 else "[" + ", ".join(f"{scale:g}" for scale in scales) + "]"
 
 
 def _table(rows: Sequence[Mapping[str, float | None]]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from frostline import diffusion, randomness
 from frostline.contract import LatentSpace, Process
@@ -89,7 +90,15 @@ def velocity_fn(model: nn.Module, text: Tensor, process: Process) -> VelocityFn:
 
 def predicted(model: nn.Module, given: Tensor, sigma: Tensor, text: Tensor, process: Process) -> Tensor:
     """What the network says of latents as it knows them, at sigma (B,): whatever it learned to predict."""
-    return model(given, timestep(sigma, process), text, return_dict=False)[0]
+    dtype = _taken(model, given)
+    return model(given.to(dtype), timestep(sigma, process), text.to(dtype), return_dict=False)[0].to(given.dtype)
+
+
+def _taken(model: nn.Module, given: Tensor) -> torch.dtype:
+    """The dtype a network is given latents and texts in: its own, but that sharded ones cast at their door."""
+    if not isinstance(model, WanTransformer3DModel) or isinstance(model.patch_embedding.weight, DTensor):
+        return given.dtype
+    return model.patch_embedding.weight.dtype
 
 
 def timestep(sigma: Tensor, process: Process) -> Tensor:

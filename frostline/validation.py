@@ -10,7 +10,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import files, guidance, randomness, sampling, schedule, transformer
+from frostline import files, randomness, sampling, schedule, velocities
 from frostline.job import Job
 from frostline.store.layout import bucket_of
 
@@ -57,10 +57,9 @@ def preview(job: Job, network: WanTransformer3DModel, step: int) -> None:
     text = torch.cat(list(prompts.values())).to(device)
     shape = job.dataset.space.shape(bucket_of(bucket))
     noise = randomness.normal_rows(list(range(len(text))), shape, job.params.seed, "preview").to(device)
-    velocity = transformer.velocity_fn(network, text, job.process)
-    if record.guidance_form == "external":
-        null = transformer.velocity_fn(network, job.dataset.null().to(device).expand_as(text), job.process)
-        velocity = guidance.guided(velocity, null, record.guidance)
+    guided = record.guidance_form == "external"
+    null = job.dataset.null().to(device).expand_as(text) if guided else None
+    velocity = velocities.sampled(network, record.guidance, None, process=job.process, text=text, away=null)
     fresh = randomness.generator(job.params.seed, "preview", "fresh")
     latents = sampling.sampler(record).sample(velocity, noise, generator=fresh).cpu()
     if job.team.leads:

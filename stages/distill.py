@@ -31,7 +31,7 @@ def main() -> None:
 
 def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     """One distillation, by all processes of a team."""
-    from frostline import contract, engine, revisions, sharding, teachers, trainings, transformer
+    from frostline import contract, engine, revisions, sharding, teachers, trainings
     from frostline.checks import of_training, report
     from frostline.dataset import Dataset
     from frostline.objectives import velocity_matching
@@ -42,8 +42,9 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     report.require(of_training.findings(dataset, student), f"distill {args.student}")
     teacher = teachers.load(student.teacher)
     trainings.require_teacher(teacher, dataset.space)
+    trainings.require_experts(teacher, student)
     meaning = trainings.student_contract(student, dataset.space, teacher)
-    network, sources = transformer.from_layers(teacher.transformer, student.layers)
+    network, sources = trainings.begun(teacher, student)
     of_teacher = student.compute.model_copy(update={"recompute": False})  # nothing goes back through it
     identity = {
         "contract": meaning.digest,
@@ -51,15 +52,19 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         "params": contract.digest(student),
         "revision": revisions.of("distill"),
     }
+    for one in teacher.networks:
+        sharding.place(one.requires_grad_(False), of_teacher, team)
     job = engine.Job(
         name=f"distill {args.student}",
         network=network,
         objective=velocity_matching.objective(
             trainings.process_of(meaning),
-            teacher=sharding.place(teacher.transformer.requires_grad_(False), of_teacher, team),
+            teacher=teacher.transformer,
             null=dataset.null().to(team.device),
-            scale=student.guidance,
+            scale=student.scales[0],
             interval=student.guidance_interval,
+            low=teacher.second(student.scales[-1]),
+            agreed=team.any,
         ),
         dataset=dataset,
         params=student,

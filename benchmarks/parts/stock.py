@@ -1,4 +1,4 @@
-"""An exported folder in the stock diffusers pipeline, beside our own sampling."""
+"""An exported folder, of one network or two experts, in the stock diffusers pipeline, beside our own sampling."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from frostline import export, generation, models
+from frostline import export, generation, teachers
 from frostline.codec import Codec
 
 PROMPTS = (
@@ -21,7 +21,7 @@ def differences(model_folder: Path, base: Path, folder: Path, prompts: Sequence[
     """Greatest difference of a pixel in [0, 1], per prompt and trained size, each from the same noise."""
     from diffusers import WanPipeline
 
-    model = models.load(model_folder)
+    model = teachers.load(model_folder)
     exported = folder / model_folder.name
     export.export(model, base, exported)
     pipeline = WanPipeline.from_pretrained(exported)

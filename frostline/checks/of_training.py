@@ -27,7 +27,7 @@ def findings(dataset: Dataset, loop: LoopParams) -> list[Finding]:
         for split in ("train", "validation"):
             dataset.rows(bucket, split)
     process = trainings.process(loop, patch_size=(1, 1, 1))  # none of these checks looks at patches
-    record = trainings.sampling(loop, guidance=1.0, form="folded", teacher=None)
+    record = trainings.sampling(loop, scales=(1.0,), form="folded", teacher=None)
     return [
         _forward(dataset, loop, process, record),
         _coverage(process, record),
@@ -81,7 +81,7 @@ def _objective(dataset: Dataset, loop: LoopParams, process: Process, velocity: T
         process,
         teacher=_Recorder(velocity),
         null=dataset.null(),
-        scale=loop.guidance,
+        scale=loop.scales[0],
         interval=loop.guidance_interval,
     )
 

@@ -14,7 +14,7 @@ Layout = Literal["diffusers", "native"]
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder (native: or a fetched one), or models:/NAME@ALIAS.")],
+    model: Annotated[str, typer.Argument(help="A model folder, a fetched one, or models:/NAME@ALIAS.")],
     folder: Annotated[Path, typer.Argument(help="The folder to make, or the file; it must not exist yet.")],
     layout: Annotated[
         Layout, typer.Option(help="A pipeline folder, or the transformer in one file of native names (ComfyUI).")
@@ -32,9 +32,9 @@ def export(
         _native(place, folder, as_json=as_json)
         return
     from frostline import export as exporting
-    from frostline import generation, models
+    from frostline import generation, teachers
 
-    loaded = models.load(place)
+    loaded = teachers.load(place)
     of_base = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
     exporting.export(loaded, of_base, folder)
     facts = {"output": str(folder), "weights_digest": loaded.training.weights_digest}

@@ -18,7 +18,7 @@ FRAMES_PER_SECOND = 8
 
 def sample(
     model: Annotated[
-        str, typer.Option("--model", "--model-path", help="A model folder, or models:/NAME@ALIAS of the registry.")
+        str, typer.Option("--model", "--model-path", help="A model folder, a fetched one, or models:/NAME@ALIAS.")
     ],
     prompt: Annotated[str, typer.Option(help="What to draw, in the words the model was trained on.")],
     output_path: Annotated[
@@ -30,7 +30,14 @@ def sample(
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", "--num-inference-steps", min=1)] = None,
     shift: Annotated[float | None, typer.Option(help="Of the sampler's sigmas; as trained if not given.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", "--guidance-scale", help="1 is none.")] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", "--guidance-scale", help="1 is none. Alone: of both, where there are two experts."),
+    ] = None,
+    guidance_low: Annotated[
+        float | None,
+        typer.Option("--guidance-low", "--guidance-scale-2", help="Of the low-noise expert, where there are two."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     frames: Annotated[int | None, typer.Option(min=1, help="1, 5, 9, ...: 1 + 4n.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
@@ -41,9 +48,9 @@ def sample(
 ) -> None:
     """Draw one image or clip. Settings not given are those the model was trained for; others may be refused."""
     _require_writable(output_path)
-    from frostline import codec, generation, media, models
+    from frostline import codec, generation, media, teachers
 
-    loaded = models.load(locating.model_folder(model, registry))
+    loaded = teachers.load(locating.model_folder(model, registry))
     place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
     generator = generation.Generator(loaded, codec.Codec(place))
     draw = generation.Draw(
@@ -52,6 +59,7 @@ def sample(
         steps=steps,
         shift=shift,
         guidance=guidance,
+        guidance_low=guidance_low,
         negative_prompt=negative_prompt,
     )
     _require_fitting(output_path, draw)
@@ -92,7 +100,9 @@ def _require_fitting(path: Path, draw: "Draw") -> None:
 
 def _line(path: Path, facts: Mapping[str, Any]) -> str:
     folded = " folded in" if facts["guidance_form"] == "folded" else ""
+    scales = [facts["guidance"], *([] if facts["guidance_low"] is None else [facts["guidance_low"]])]
+    guidance = " and ".join(f"{scale:g}" for scale in scales)
     return (
         f"{path}: {facts['frames']} frame(s) of {facts['width']}x{facts['height']}, seed {facts['seed']}, "
-        f"{facts['steps']} {facts['sampler']} steps at shift {facts['shift']:g}, guidance {facts['guidance']:g}{folded}"
+        f"{facts['steps']} {facts['sampler']} steps at shift {facts['shift']:g}, guidance {guidance}{folded}"
     )

@@ -146,7 +146,7 @@ def _notes(loop: LoopParams, network: Network, teacher: Network | None) -> list[
     if loop.compute.compile:
         found.append("compile keeps less than the formula says; how much less is not modelled")
     if teacher is not None and teacher.experts > 1:
-        found.append("a teacher of two experts is estimated only: distill refuses it as yet")
+        found.append("a teacher of two experts: both are counted as asked, which is so where a step has rows of both")
     if network.config["in_channels"] != network.config["out_channels"]:
         found.append("a network that sees images too is estimated only, without what it keeps and computes of them")
     return found

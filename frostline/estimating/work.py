@@ -1,8 +1,8 @@
 """Operations of a training, and the time and money they take.
 
 A multiplication with its addition is two operations. Forward is ``speed.forward_flops``; back is twice that; what is
-recomputed is forward once more. A teacher is asked twice, with the text and without. Not counted: validation, previews,
-waiting for data, AdamW, the average.
+recomputed is forward once more. A teacher is asked twice, with the text and without; of two experts both are, as in a
+step with rows of each. Not counted: validation, previews, waiting for data, AdamW, the average.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,9 @@ def _step(learning: Learning, bucket: Bucket) -> Figure:
     own = _forward(learning.network, bucket)
     value, formula = times * own, f"{times} × {own:.4g}"
     if learning.teacher is not None:
-        theirs = _forward(learning.teacher, bucket)
-        value, formula = value + 2 * theirs, f"{formula} + 2 × {theirs:.4g} of the teacher"
+        theirs, experts = _forward(learning.teacher, bucket), learning.teacher.experts
+        value += 2 * experts * theirs
+        formula += f" + 2 × {f'{experts} × ' if experts > 1 else ''}{theirs:.4g} of the teacher"
     return Figure(
         name=f"a step {bucket.name}",
         value=bucket.batch * value,

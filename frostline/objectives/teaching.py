@@ -11,34 +11,51 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from frostline import guidance, transformer
+from frostline import experts, guidance, transformer, velocities
 from frostline.contract import Process
 from frostline.dataset import Batch
 from frostline.errors import Refused
+from frostline.experts import Agreed
 from frostline.path import VelocityFn
+from frostline.velocities import Low
 
 Teaching = Callable[[Batch], VelocityFn]
 """batch -> the velocity its students learn, without gradients"""
 
 
 def guided(
-    process: Process, *, teacher: nn.Module, null: Tensor, scale: float, interval: tuple[float, float]
+    process: Process,
+    *,
+    teacher: nn.Module,
+    null: Tensor,
+    scale: float,
+    interval: tuple[float, float],
+    low: Low | None = None,
+    agreed: Agreed = experts.alone,
 ) -> Teaching:
     """A teacher's guided velocity; ``null`` is the null prompt's embedding (1, L, D), ``interval`` the guided sigmas.
 
-    Puts the teacher into evaluation mode; the velocity raises Refused if it has left it since, because a student would
-    learn its dropout as if it were the truth.
+    Of two experts ``teacher`` and ``scale`` are the high-noise one's, ``low`` is the other, and ``agreed`` is what
+    ``experts.routed`` asks. Puts the teacher into evaluation mode; the velocity raises Refused if it has left it since,
+    because a student would learn its dropout as if it were the truth.
     """
-    teacher.eval()
+    both = [teacher, *([] if low is None else [low.network])]
+    for one in both:
+        one.eval()
 
     def of_batch(batch: Batch) -> VelocityFn:
-        conditional = transformer.velocity_fn(teacher, batch.text, process)
-        unconditional = transformer.velocity_fn(teacher, null.expand_as(batch.text), process)
+        def guided(one: nn.Module, scale: float) -> VelocityFn:
+            conditional = transformer.velocity_fn(one, batch.text, process)
+            unconditional = transformer.velocity_fn(one, null.expand_as(batch.text), process)
+            return _where_guided(conditional, unconditional, batch.dropped, scale, interval)
+
+        asked = velocities.served(teacher, scale, low, guided, agreed)
 
         @torch.no_grad()
         def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
-            require_evaluating(teacher)
-            return _where_guided(conditional, unconditional, batch.dropped, scale, interval)(noised, sigma)
+            for one in both:
+                require_evaluating(one)
+            return asked(noised, sigma)
 
         return velocity
 

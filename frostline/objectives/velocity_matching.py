@@ -11,11 +11,13 @@ interval: Kynkaanniemi et al., arXiv:2404.07724, section 3.
 import torch
 from torch import Tensor, nn
 
-from frostline import path, transformer
+from frostline import experts, path, transformer
 from frostline.contract import Process
 from frostline.dataset import Batch
+from frostline.experts import Agreed
 from frostline.objectives import Objective, inputs, squared_error, teaching
 from frostline.path import VelocityFn
+from frostline.velocities import Low
 
 
 def losses(student: VelocityFn, teacher: VelocityFn, noised: Tensor, sigma: Tensor) -> Tensor:
@@ -32,15 +34,20 @@ def objective(
     null: Tensor,
     scale: float,
     interval: tuple[float, float],
+    low: Low | None = None,
+    agreed: Agreed = experts.alone,
     asked_at: inputs.Kind = "latents",
     rollout_steps: int = 8,
 ) -> Objective:
     """The loss of one batch; ``null`` is the null prompt's embedding (1, L, D), ``interval`` the guided sigmas.
 
+    ``low`` is the low-noise expert, where ``teacher`` is the high-noise one of two (``teaching``).
     ``asked_at`` says where the student is asked: on noised latents, or on rollouts of ``rollout_steps`` from noise,
     along the teacher's velocity or its own.
     """
-    taught = teaching.guided(process, teacher=teacher, null=null, scale=scale, interval=interval)
+    taught = teaching.guided(
+        process, teacher=teacher, null=null, scale=scale, interval=interval, low=low, agreed=agreed
+    )
 
     def of_batch(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
         student, truth = transformer.velocity_fn(network, batch.text, process), taught(batch)

@@ -147,14 +147,28 @@ class TunedParams(LoopParams):
     start: str  # a model folder, or one that was fetched
 
 
+Scale = Annotated[float, pydantic.Field(ge=0)]
+Expert = Literal["high_noise", "low_noise"]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class StudentParams(LoopParams):
     """One student distilled by velocity matching with the teacher's guidance folded in."""
 
     objective: Literal["velocity_matching"]
     teacher: str  # a model folder
     layers: tuple[Count, ...]  # the teacher's layers the student starts from
-    guidance: Annotated[float, pydantic.Field(ge=0)]
+    guidance: Scale | tuple[Scale, Scale]  # of a teacher of two experts: [high-noise expert, low-noise expert]
+    start_expert: Expert | None = pydantic.Field(default=None, exclude_if=_is_none)  # null, of two: high_noise
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The guidance that is folded in: of the teacher's one network, or of its two experts."""
+        return self.guidance if isinstance(self.guidance, tuple) else (self.guidance,)
 
     @pydantic.model_validator(mode="after")
     def guidance_is_applied_once(self) -> "StudentParams":

@@ -45,7 +45,8 @@ def card(one: Evaluated) -> Card:
     process, sampling = one.model.sampled()
     blocks = len(one.model.transformer.blocks)
     size = f"{one.model.training.parameters['trainable']:,} parameters in {blocks} blocks"
-    guidance = f"guidance {sampling.guidance:g} {'folded in' if sampling.guidance_form == 'folded' else 'from outside'}"
+    scales = " and ".join(f"{scale:g}" for scale in sampling.scales)
+    guidance = f"guidance {scales} {'folded in' if sampling.guidance_form == 'folded' else 'from outside'}"
     role = f"{size}; {one.model.training.objective.replace('_', ' ')}; {guidance}"
     cost = evaluation.evaluations(one.model, sampling.steps)
     facts = [Fact(f"network evaluations a sample, {sampling.steps} steps of {sampling.sampler}", str(cost), "")]

@@ -82,7 +82,7 @@ def setup(contract: Contract, record: Sampling, family: families.Family | None, 
         sampler=sampler,
         steps=record.steps,
         shift=record.shift,
-        guidance=_guidance(record, family),
+        guidance=(1.0,) if record.guidance_form == "folded" else record.scales,
         change=None if boundary is None else int(experts.serves_high(theirs[:-1], boundary).sum()),
         sigmas=tuple(ours.tolist()) if listed else None,
         bucket=bucket,
@@ -97,12 +97,6 @@ def simple(steps: int, shift: float) -> Tensor:
     """The sigmas (steps + 1,) float64 of its scheduler `simple`."""
     u = [STEPS - int(i * (STEPS / steps)) for i in range(steps)] + [0]
     return schedule.shift(torch.tensor(u, dtype=torch.float64) / STEPS, shift)
-
-
-def _guidance(record: Sampling, family: families.Family | None) -> tuple[float, ...]:
-    if record.guidance_form == "folded":
-        return (1.0,)
-    return family.guidance if family is not None and family.experts == 2 else (record.guidance,)
 
 
 def _of_latents(space: LatentSpace) -> list[str]:

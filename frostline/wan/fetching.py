@@ -47,7 +47,7 @@ def fetch(
     with files.new_folder(folder) as beside:
         _write(looked, beside, may_move=gathered.temporary)
         family = looked.family.name if looked.family else None
-        _declare(beside, looked.family)
+        _declare(beside, looked)
         made = pins.save(beside, source=source, revision=gathered.revision, family=family, boundary=looked.boundary)
     shutil.rmtree(work, ignore_errors=True)
     return made
@@ -69,9 +69,9 @@ def look(root: Path, parts: Mapping[Role, Path]) -> Looked:
     return Looked(layout=layout, plans=plans, family=family, boundary=pairing.boundary(layout, family, where=str(root)))
 
 
-def _declare(folder: Path, family: Family | None) -> None:
+def _declare(folder: Path, looked: Looked) -> None:
     """Write down what the folder is."""
-    meaning = declaring.contract(folder, family)
+    meaning = declaring.contract(folder, looked.family, looked.boundary)
     if meaning is not None:
         contracts.save(meaning, folder)
 

@@ -91,4 +91,13 @@ def boundary(layout: Layout, family: families.Family | None, *, where: str) -> f
             f"{where}: two experts, but no boundary_ratio in model_index.json and no published model of this shape: "
             "write there from which sigma on the high-noise expert serves"
         )
-    return known if stated is None else float(stated)
+    return known if stated is None else _between(stated, where)
+
+
+def _between(stated: object, where: str) -> float:
+    if isinstance(stated, int | float) and 0 < stated < 1:
+        return float(stated)
+    raise Refused(
+        f"{where}: boundary_ratio {stated!r} in model_index.json is no sigma between 0 and 1: write there from which "
+        "sigma on the high-noise expert serves, such as 0.875"
+    )

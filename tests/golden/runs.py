@@ -75,7 +75,7 @@ def distill(folder: Path) -> Numbers:
             trainings.process_of(meaning),
             teacher=teacher.transformer,
             null=rows.null(),
-            scale=settings.guidance,
+            scale=settings.scales[0],
             interval=settings.guidance_interval,
         ),
         dataset=rows,

@@ -11,6 +11,11 @@ from PIL import Image
 
 from frostline import codec, generation, models, params
 from frostline.cli import preset as commands
+from frostline.wan import fetching
+from tests.unit.wan import folders
+from tests.unit.wan.test_fetching import family
+
+__all__ = ["family"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 SEVEN = "a handwritten digit seven"
@@ -63,6 +68,30 @@ def test_sample_needs_no_setting_and_gives_the_librarys_pixels(frostline, tiny_m
     assert np.array_equal(image(tmp_path / "a.png"), wanted[0])
 
 
+def test_a_fetched_model_of_two_experts_is_sampled_each_under_its_guidance(frostline, tiny_base, tmp_path, family):
+    fetching.fetch(str(folders.native(tmp_path / "model", tiny_base, experts=2)), tmp_path / "a14b")
+    line = ("sample", "--model", tmp_path / "a14b", "--prompt", SEVEN, "--steps", 4)
+    size = ("--frames", 1, "--height", 16, "--width", 16)
+    code, out, err = frostline(*line, *size, "--output", tmp_path / "a.png")
+    assert (code, err) == (0, "")
+    assert "4 unipc steps at shift 12, guidance 4 and 3" in out
+    code, out, _ = frostline(*line, *size, "--guidance-scale", 5, "--output", tmp_path / "b.png", "--json")
+    assert (json.loads(out)["guidance"], json.loads(out)["guidance_low"]) == (5.0, 5.0)
+    code, out, _ = frostline(
+        *line, *size, "--guidance", 5, "--guidance-scale-2", 2, "--output", tmp_path / "c.png", "--json"
+    )
+    assert (json.loads(out)["guidance"], json.loads(out)["guidance_low"]) == (5.0, 2.0)
+    code, _, err = frostline(*line, "--output", tmp_path / "d.png")
+    assert (code, "names no trained sizes; give frames, height and width" in err) == (2, True)
+
+
+def test_a_fetched_model_of_two_experts_is_exported_whole(frostline, tiny_base, tmp_path, family):
+    fetching.fetch(str(folders.native(tmp_path / "model", tiny_base, experts=2)), tmp_path / "a14b")
+    code, _, err = frostline("export", tmp_path / "a14b", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert {"transformer", "transformer_2", "README.md"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
 @pytest.mark.parametrize("name", ["clip.gif", "clip.mp4"])
 def test_clips(frostline, tiny_model, tmp_path, name):
     line = ("sample", "--model", tiny_model, "--prompt", SEVEN, "--frames", 5, "--output", tmp_path / name)
@@ -76,6 +105,8 @@ def test_clips(frostline, tiny_model, tmp_path, name):
     ("changes", "code", "says"),
     [
         (["--guidance", "2"], 1, "folded into this model's weights"),
+        (["--guidance-low", "3"], 1, "guidance 3 of a low-noise expert: this model is one network"),
+        (["--guidance-low", "nan"], 2, "guidance_low nan"),
         (["--frames", "9"], 1, "trained on 1x32x32, 5x32x32"),
         (["--frames", "5"], 2, "name a .gif or .mp4"),
         (["--height", "33", "--width", "33", "--frames", "1"], 2, "multiples of 8"),

@@ -1,8 +1,10 @@
+import json
+
 import pytest
 
-from frostline import contract
+from frostline import contract, records
 from frostline.errors import Refused, WrongUse
-from tests import tiny
+from tests import conftest, tiny
 
 
 def test_differences_name_field_ours_and_theirs_in_nested_records():
@@ -58,3 +60,54 @@ def test_shapes_of_images_and_clips():
 def test_sizes_the_vae_would_cut_are_refused(bucket, says):
     with pytest.raises(WrongUse, match=says):
         tiny.space().shape(bucket)
+
+
+def sampling(**changed):
+    return records.parse(contract.Sampling, {**conftest.EXTERNAL, **changed}, origin="a test")
+
+
+def test_a_guidance_of_one_network_is_stated_as_it_always_was():
+    """Contracts, weights and digests that were made before there were two experts stay what they are."""
+    one = contract.Contract(latent_space=tiny.space(), process=tiny.process(), sampling=sampling())
+    assert one.model_dump(mode="json")["sampling"].keys() == conftest.EXTERNAL.keys() | {"solver_order"}
+    assert contract.digest(sampling()) == "37485d6fce43cc45e53cd844a05ef4cb"
+    assert sampling().scales == (2.0,)
+
+
+def test_two_experts_have_a_guidance_each_and_keep_it(tmp_path):
+    two = contract.Contract(
+        latent_space=tiny.space(),
+        process=tiny.process(expert_boundary=0.875),
+        sampling=sampling(guidance=4.0, guidance_low=3.0),
+    )
+    contract.save(two, tmp_path)
+    assert contract.load(tmp_path) == two
+    assert two.sampling is not None
+    assert two.sampling.scales == (4.0, 3.0)
+    assert contract.digest(two.sampling) != contract.digest(sampling(guidance=4.0))
+    assert contract.differences(sampling(guidance_low=3.0), sampling()) == [("guidance_low", 3.0, None)]
+
+
+@pytest.mark.parametrize(
+    ("process", "sampled", "says"),
+    [
+        ({"expert_boundary": 0.875}, {}, r"two experts.*sampling\.guidance_low.*is missing: add it"),
+        ({}, {"guidance_low": 3.0}, r"guidance_low 3 .*there is none without process\.expert_boundary: leave it out"),
+        ({"expert_boundary": 875.0}, {"guidance_low": 3.0}, "expert_boundary 875 is no sigma between 0 and 1"),
+    ],
+)
+def test_a_guidance_belongs_to_an_expert_and_an_expert_to_a_boundary(tmp_path, process, sampled, says):
+    whole = contract.Contract(latent_space=tiny.space(), process=tiny.process(), sampling=sampling())
+    values = whole.model_dump(mode="json")
+    values["process"] |= process
+    values["sampling"] |= sampled
+    (tmp_path / contract.FILE).write_text(json.dumps(values))
+    with pytest.raises(WrongUse, match=says):
+        contract.load(tmp_path)
+
+
+def test_a_student_of_two_experts_is_one_network_with_two_guidances_folded_in():
+    folded = sampling(guidance=4.0, guidance_low=3.0, guidance_form="folded")
+    made = contract.Contract(latent_space=tiny.space(), process=tiny.process(), sampling=folded)
+    assert made.sampling is not None
+    assert made.sampling.scales == (4.0, 3.0)

@@ -1,5 +1,6 @@
 """Evaluation on tiny random models of the real classes: equal must measure as equal, different as different."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from frostline import digits, evaluation, judge, models
+from frostline import digits, evaluation, judge, models, records
 from frostline.codec import Codec
+from frostline.contract import Sampling
 from frostline.errors import WrongUse
 from frostline.evaluation import Evaluated, HeldOut, Plan
 from frostline.generation import Generator
 from frostline.params.sources import DigitsParams, DrawParams
 from frostline.sources import preparing
+from tests import conftest
 
 IMAGE, CLIP = (1, 32, 32), (5, 32, 32)
 PLAN = Plan(samples={IMAGE: 20, CLIP: 8}, curve_steps=(1, 2), curve_samples=20, seed=0)
@@ -155,6 +158,19 @@ def test_the_same_evaluation_gives_the_same_numbers(
     again = evaluate(family, tiny_base, judging, [real(1), real(5)])
     assert evaluation.summary(list(again.values())) == evaluation.summary(list(evaluated.values()))
     assert torch.equal(again["other"].drawn[CLIP].latents, evaluated["other"].drawn[CLIP].latents)
+
+
+def test_evaluations_of_two_experts_are_counted_at_the_steps_of_each(family: list[models.Model]):
+    one = family[2]
+    record = conftest.EXTERNAL | {"shift": 12.0, "guidance": 4.0}
+    process = one.sampled()[0].model_copy(update={"expert_boundary": 0.875})
+
+    def cost(low: float, form: str = "external") -> int:
+        sampled = records.parse(Sampling, record | {"guidance_low": low, "guidance_form": form}, origin="a test")
+        meaning = one.contract.model_copy(update={"process": process, "sampling": sampled})
+        return evaluation.evaluations(dataclasses.replace(one, contract=meaning, low=one.transformer), 8)
+
+    assert (cost(3.0), cost(1.0), cost(3.0, "folded")) == (16, 14, 8)  # two of eight steps are below .875
 
 
 def test_numbers_are_rounded(evaluated: dict[str, Evaluated]):

@@ -3,12 +3,19 @@
 import ast
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from frostline import codec, contract, export, generation, models
+from frostline import codec, contract, export, generation, models, teachers
 from frostline.errors import Refused, WrongUse
+from frostline.wan import fetching
+from tests.unit.wan import folders
+from tests.unit.wan.test_fetching import family
+
+__all__ = ["family"]
 
 PROMPT = "a handwritten digit seven"
 
@@ -31,6 +38,76 @@ def test_the_stock_pipeline_gives_our_pixels(kind, frames, tiny_base, tmp_path, 
     assert stock.shape == (1, frames, 32, 32, 3)
     assert np.abs(ours - stock).max() < 1e-4
     assert ours.std() > 0.01
+
+
+@pytest.fixture
+def pair(tmp_path, tiny_base, family):
+    """A fetched model of two experts."""
+    fetching.fetch(str(folders.native(tmp_path / "model", tiny_base, experts=2)), tmp_path / "pair")
+    return teachers.load(tmp_path / "pair")
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_the_stock_pipeline_gives_the_pixels_of_two_experts(frames, pair, tmp_path):
+    """The same noise, boundary .875, each expert under its own guidance: as exported, and as the card says to call."""
+    from diffusers import WanPipeline
+
+    export.export(pair, pair.folder, tmp_path / "out")
+    dtypes = dict.fromkeys(("transformer", "transformer_2", "vae"), torch.float32) | {"text_encoder": torch.bfloat16}
+    load: Any = WanPipeline.from_pretrained
+    pipeline = load(tmp_path / "out", dtype=dtypes)
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline.config.boundary_ratio == 0.875
+    process, sampled = pair.sampled()
+    call = export.call(process, sampled, pair.contract.latent_space.text_length)
+    assert (call["guidance_scale"], call["guidance_scale_2"]) == (4.0, 3.0)
+    sized = call | {"num_frames": frames, "height": 32, "width": 32, "num_inference_steps": 8}
+
+    generator = generation.Generator(pair, codec.Codec(pair.folder))
+    draw = generation.Draw(seed=3, frames=frames, height=32, width=32, steps=8)
+    ours, noise = generator.latents([PROMPT], draw), generator.noise(1, draw)
+    [stock] = pipeline(PROMPT, latents=noise, output_type="latent", return_dict=False, **sized)
+    assert (ours - stock).abs().max() < 1e-4
+    assert ours.std() > 0.1
+    [pixels] = pipeline(PROMPT, latents=noise, return_dict=False, **sized)
+    assert np.abs(generator.codec.decode_float(ours).numpy() - pixels).max() < 1e-4
+    for wrong in ({"guidance_scale_2": 4.0}, {"guidance_scale": 3.0}):
+        changed: dict[str, Any] = {**sized, **wrong}
+        [other] = pipeline(PROMPT, latents=noise, output_type="latent", return_dict=False, **changed)
+        assert (ours - other).abs().max() > 1e-3
+
+
+def test_the_card_of_two_experts_says_which_serves_where(pair, tmp_path):
+    export.export(pair, pair.folder, tmp_path / "out")
+    card = (tmp_path / "out" / export.CARD).read_text()
+    assert "guidance_scale=4.0,\n    guidance_scale_2=3.0," in card
+    assert "num_frames" not in card  # no size is recorded
+    kinds = "'transformer': torch.float32, 'transformer_2': torch.float32, 'text_encoder': torch.bfloat16"
+    assert f"torch_dtype={{{kinds}, 'vae': torch.float32}})" in card
+    for line in (
+        "| guidance | 4 and 3, applied by the pipeline |",
+        "| experts | `transformer` from sigma 0.875 on, `transformer_2` below, each under its guidance |",
+        "| training | elsewhere: these are published weights |",
+    ):
+        assert f"\n{line}\n" in card
+
+
+def test_two_experts_of_which_the_pipeline_would_guide_none_are_refused(pair, tmp_path):
+    assert pair.contract.sampling is not None
+    for scales, says in (((1.0, 3.0), "guidance 3 of the low-noise expert"), ((4.0, 0.5), "guidance 0.5 is below 1")):
+        sampled = pair.contract.sampling.model_copy(update=dict(zip(("guidance", "guidance_low"), scales, strict=True)))
+        model = dataclasses.replace(pair, contract=pair.contract.model_copy(update={"sampling": sampled}))
+        with pytest.raises(Refused, match=says):
+            export.export(model, pair.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_of_two_experts_is_called_at_guidance_1_alone(make_model, tmp_path):
+    folded = {"guidance": 4.0, "guidance_low": 3.0, "guidance_form": "folded"}
+    model = models.load(make_model(tmp_path / "student", sampling=folded))
+    call = export.call(*model.sampled(), 12)
+    assert (call["guidance_scale"], "guidance_scale_2" in call) == (1.0, False)
+    assert "| guidance | 4 and 3, folded into the weights: call with 1 |" in export.card(model, "x", *model.sampled())
 
 
 def test_the_card_states_the_call_and_the_contract_travels_along(tiny_model, tiny_base, tmp_path):

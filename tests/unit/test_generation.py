@@ -1,14 +1,20 @@
 """Samples depend on (weights, prompt, seed, index, bucket) alone, and what the contract forbids is refused."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
 import torch
 
-from frostline import codec, generation, guidance, models, sampling, transformer
+from frostline import codec, generation, guidance, models, sampling, teachers, transformer
 from frostline.errors import Refused, WrongUse
 from frostline.generation import Draw
+from frostline.wan import fetching
+from tests.unit.wan import folders
+from tests.unit.wan.test_fetching import family
+
+__all__ = ["family"]
 
 SEVEN, TWO = "a handwritten digit seven", "a handwritten digit two"
 IMAGE: dict[str, Any] = {"frames": 1, "height": 32, "width": 32}
@@ -82,6 +88,89 @@ def test_a_negative_prompt_steers_where_guidance_is_applied(teacher):
     plain = teacher.latents([SEVEN], Draw(seed=0, **IMAGE))
     steered = teacher.latents([SEVEN], Draw(seed=0, negative_prompt=TWO, **IMAGE))
     assert (plain - steered).abs().max() > 1e-4
+
+
+@pytest.fixture
+def pair(tmp_path, tiny_base, family):
+    """A generator of a fetched model of two experts, guided by 4 and 3, eight steps at shift 12."""
+    fetching.fetch(str(folders.native(tmp_path / "model", tiny_base, experts=2)), tmp_path / "base")
+    return generation.Generator(teachers.load(tmp_path / "base"), codec.Codec(tmp_path / "base"))
+
+
+SMALL: dict[str, Any] = {"frames": 1, "height": 16, "width": 16, "steps": 8}
+
+
+def served(pair, **settings):
+    """How often each expert is asked for one sample."""
+    asked = []
+    for number, network in enumerate((pair.model.transformer, pair.model.low)):
+        network.register_forward_hook(functools.partial(lambda number, *_: asked.append(number), number))
+    pair.latents([SEVEN], Draw(seed=0, **SMALL, **settings))
+    return asked.count(0), asked.count(1)
+
+
+def test_two_experts_draw_each_at_its_own_sigmas_under_its_own_guidance(pair):
+    found = pair.latents([SEVEN], Draw(seed=0, **SMALL))
+    draw, size = Draw(seed=0, **SMALL), pair.batch((1, 16, 16))
+    process, text, null = pair.process, pair.texts([SEVEN] * size), pair.texts([""] * size)
+    noised = pair.noise(1, draw).expand(size, -1, -1, -1, -1)
+    scheduler = sampling.unipc_scheduler(solver_order=2, shift=12.0)
+    scheduler.set_timesteps(8)
+    with torch.inference_mode():
+        for timestep in scheduler.timesteps:
+            sigma = timestep.double().expand(size) / 1000
+            network, scale = (pair.model.transformer, 4.0) if timestep >= 875 else (pair.model.low, 3.0)
+            said, away = (transformer.velocity_fn(network, words, process)(noised, sigma) for words in (text, null))
+            noised = scheduler.step(away + scale * (said - away), timestep, noised, return_dict=False)[0]
+    torch.testing.assert_close(found[0], noised[0], rtol=0, atol=1e-5)
+
+
+def test_an_expert_is_asked_at_its_own_steps_only(pair):
+    told = sampling.sampler(pair.sampling).told(8, 12.0)
+    high = int((told >= 0.875).sum())
+    assert 0 < high < 8
+    assert served(pair) == (2 * high, 2 * (8 - high))
+
+
+def test_an_expert_of_guidance_one_is_asked_once_a_step(pair):
+    high = int((sampling.sampler(pair.sampling).told(8, 12.0) >= 0.875).sum())
+    assert served(pair, guidance_low=1.0) == (2 * high, 8 - high)
+
+
+@pytest.mark.parametrize(
+    ("settings", "acts"),
+    [
+        ({}, (4.0, 3.0)),
+        ({"guidance": 2.0}, (2.0, 2.0)),
+        ({"guidance_low": 2.0}, (4.0, 2.0)),
+        ({"guidance": 5.0, "guidance_low": 2.0}, (5.0, 2.0)),
+    ],
+)
+def test_a_guidance_given_alone_is_that_of_both_experts(pair, settings, acts):
+    told = pair.describe(Draw(seed=0, **SMALL, **settings))
+    assert (told["guidance"], told["guidance_low"]) == acts
+    high, low = acts
+    found, wanted = (
+        pair.latents([SEVEN], Draw(seed=0, **SMALL, **given))
+        for given in (settings, {"guidance": high, "guidance_low": low})
+    )
+    assert torch.equal(found, wanted)
+
+
+def test_a_guidance_of_an_expert_that_is_not_there_is_refused(teacher, student):
+    for model in (teacher, student):
+        with pytest.raises(Refused, match="guidance 3 of a low-noise expert: this model is one network"):
+            model.latents([SEVEN], Draw(seed=0, guidance_low=3.0, **IMAGE))
+    assert teacher.describe(Draw(seed=0, **IMAGE))["guidance_low"] is None
+
+
+def test_a_student_of_two_experts_says_both_guidances_that_are_folded_in(make_model, base_codec, tmp_path):
+    folded = {"guidance": 4.0, "guidance_low": 3.0, "guidance_form": "folded"}
+    student = generation.Generator(models.load(make_model(tmp_path / "one", sampling=folded)), base_codec)
+    told = student.describe(Draw(seed=0, **IMAGE))
+    assert (told["guidance"], told["guidance_low"]) == (4.0, 3.0)
+    with pytest.raises(Refused, match=r"guidance 4\.0 and 3\.0 is folded into the weights"):
+        student.latents([SEVEN], Draw(seed=0, negative_prompt="a", **IMAGE))
 
 
 def test_text_is_padded_to_the_contracts_length(teacher):

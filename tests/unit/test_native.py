@@ -7,7 +7,7 @@ import torch
 from frostline import contract as contracts
 from frostline import digests, native, origins
 from frostline.errors import WrongUse
-from frostline.wan import configs, declaring, families, fetching, layouts, loading
+from frostline.wan import configs, families, fetching, layouts, loading
 from tests.golden.wan import small
 from tests.unit.test_teachers import family
 from tests.unit.wan import folders
@@ -74,7 +74,8 @@ def test_two_experts_become_two_files_and_one_workflow(tmp_path, tiny_base, fami
     fetching.fetch(str(folders.native(tmp_path / "model", tiny_base, experts=2)), tmp_path / "base")
     origin = origins.find(tmp_path / "base")
     monkeypatch.setattr(native.comfyui, "unlike", lambda config: [])
-    contract = contracts.Contract(latent_space=published().latent_space, process=declaring.process(family))
+    assert origin.contract is not None
+    contract = origin.contract.model_copy(update={"latent_space": published().latent_space})
     written = native.write(dataclasses.replace(origin, contract=contract), tmp_path / "out" / "m.safetensors")
     assert [file.name for file in written.files] == ["m-high-noise.safetensors", "m-low-noise.safetensors"]
     for file, seed in zip(written.files, (1, 2), strict=True):
@@ -89,6 +90,9 @@ def test_two_experts_become_two_files_and_one_workflow(tmp_path, tiny_base, fami
     ]
     samplers = [node["inputs"] for node in nodes.values() if node["class_type"] == "SamplerCustom"]
     assert [sampler["cfg"] for sampler in samplers] == [4.0, 3.0]
+    alone = native.write(origins.find(written.files[1]), tmp_path / "alone.safetensors")
+    assert alone.workflow is None
+    assert "it is one of two experts, which change at sigma 0.875: export the model of both" in alone.unsuited
 
 
 @pytest.mark.parametrize("name", ["out.safetensors", "out.workflow.json"])

@@ -111,6 +111,52 @@ def test_a_teacher_with_guidance_folded_in_is_refused(tmp_path, rows):
         trainings.require_teacher(student, rows.space)
 
 
+@pytest.fixture
+def pair(tmp_path, rows):
+    """A teacher of two experts on the tiny space, guided by 4 and 3, its experts changing at .875."""
+    one = models.load(tiny.model(tmp_path / "teacher"))
+    process, sampled = one.sampled()
+    meaning = one.contract.model_copy(
+        update={
+            "process": process.model_copy(update={"expert_boundary": 0.875}),
+            "sampling": sampled.model_copy(update={"guidance": 4.0, "guidance_low": 3.0}),
+        }
+    )
+    return dataclasses.replace(one, contract=meaning, low=tiny.network(seed=1))
+
+
+def test_a_student_of_two_experts_is_one_network_that_knows_both_guidances(pair, rows):
+    student = tiny.student_params(guidance=[4.0, 3.0])
+    trainings.require_teacher(pair, rows.space)
+    trainings.require_experts(pair, student)
+    meaning = trainings.student_contract(student, rows.space, pair)
+    assert meaning.process is not None
+    assert meaning.sampling is not None
+    assert meaning.process.expert_boundary is None
+    assert (meaning.sampling.scales, meaning.sampling.guidance_form) == ((4.0, 3.0), "folded")
+
+
+@pytest.mark.parametrize(("start", "role"), [(None, "transformer"), ("high_noise", "transformer"), ("low_noise", "_2")])
+def test_a_student_of_two_experts_starts_from_the_one_that_params_name(pair, start, role):
+    network, sources = trainings.begun(pair, tiny.student_params(guidance=[4.0, 3.0], start_expert=start))
+    expert = pair.low if role == "_2" else pair.transformer
+    name = "blocks.0.attn1.to_q.weight"
+    assert network.state_dict()[name].equal(expert.state_dict()["blocks.1.attn1.to_q.weight"])
+    assert sources[name] == f"transformer{role.removeprefix('transformer')}/blocks.1.attn1.to_q.weight"
+
+
+def test_params_and_teacher_must_speak_of_the_same_number_of_experts(tmp_path, pair):
+    one = models.load(tiny.model(tmp_path / "one"))
+    trainings.require_experts(one, tiny.student_params())
+    for teacher, settings, says in (
+        (pair, {}, r"two experts, and the student says guidance: 2: .*guidance: \[4, 3\] as the teacher's contract"),
+        (one, {"guidance": [4.0, 3.0]}, r"one network, and the student says guidance: \[4, 3\].*not there; give one"),
+        (one, {"start_expert": "low_noise"}, "one network, and the student says start_expert: low_noise; leave it out"),
+    ):
+        with pytest.raises(Refused, match=says):
+            trainings.require_experts(teacher, tiny.student_params(**settings))
+
+
 def test_what_is_frozen_is_announced(tmp_path, rows, capsys):
     job = tiny.job(tmp_path, rows)
     trainings.announce(job)

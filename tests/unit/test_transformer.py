@@ -87,6 +87,17 @@ def test_a_state_with_a_missing_tensor_is_no_network():
         transformer.from_state(dict(network.config), {k: v for k, v in weights.items() if k != "proj_out.weight"})
 
 
+def test_a_network_in_half_precision_takes_latents_and_gives_a_velocity_in_float32():
+    precise, network = tiny.network(), tiny.network().bfloat16()
+    for part in ("time_embedder", "norm2", "scale_shift_table"):  # as diffusers keeps them
+        for name, parameter in network.named_parameters():
+            if part in name:
+                parameter.data = parameter.detach().float()
+    found = answer(network)
+    assert found.dtype == torch.float32
+    assert 0 < (found - answer(precise)).abs().max() < 0.1 * answer(precise).abs().max()
+
+
 def test_counts():
     network = tiny.network()
     network.proj_out.requires_grad_(False)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from diffusers import WanPipeline
 
-from frostline import codec, contract, experts, guidance, latents, path, transformer
+from frostline import codec, contract, experts, latents, path, velocities
 from frostline import sampling as samplers
 from tests.golden.wan import cases, small
 
@@ -24,15 +24,9 @@ def velocity(transformers) -> path.VelocityFn:
     """Both experts, each under its own guidance."""
     told, null = texts()
     process = contract.Process(shift=5.0, draws="uniform", patch_size=(1, 2, 2), expert_boundary=cases.BOUNDARY)
-    high, low = (
-        guidance.guided(
-            transformer.velocity_fn(transformers[name], told, process),
-            transformer.velocity_fn(transformers[name], null, process),
-            scale,
-        )
-        for name, scale in zip(("high-noise", "low-noise"), cases.GUIDANCE, strict=True)
-    )
-    return experts.routed(high, low, cases.BOUNDARY)
+    high, low = cases.GUIDANCE
+    second = velocities.Low(network=transformers["low-noise"], guidance=low, boundary=cases.BOUNDARY)
+    return velocities.sampled(transformers["high-noise"], high, second, process=process, text=told, away=null)
 
 
 @torch.inference_mode()

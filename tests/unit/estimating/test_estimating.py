@@ -107,6 +107,8 @@ def test_a_published_model_without_its_weights(name):
     kept, again = (student.value(f"activations {bucket} {way}") for way in ("kept", "recomputed"))
     assert again < 0.2 * kept
     assert student.value("memory per device") > again
+    [step] = [figure for figure in student.figures if figure.name.startswith("a step")]
+    assert (" + 2 × 2 × " in step.formula) == (family.experts == 2)
     assert any("two experts" in note for note in student.notes) == (family.experts == 2)
     assert any("sees images" in note for note in student.notes) == (not family.trained)
 

@@ -5,6 +5,7 @@ from frostline import path, randomness, transformer
 from frostline.dataset import Batch
 from frostline.errors import Refused
 from frostline.objectives import inputs, teaching, velocity_matching
+from frostline.velocities import Low
 from tests import tiny
 
 EVERYWHERE = (0.0, 1.0)
@@ -62,6 +63,25 @@ def test_outside_the_interval_there_is_no_guidance(teacher):
     found = target(teacher, batch(), 2.0, (0.3, 0.8))
     torch.testing.assert_close(found[[0, 2]], v_c[[0, 2]])
     torch.testing.assert_close(found[1], 2 * v_c[1] - v_0[1])
+
+
+def test_of_two_experts_each_row_learns_from_the_one_that_serves_it_under_its_guidance(teacher):
+    other = tiny.network(1).requires_grad_(False)
+    low = Low(network=other.train(), guidance=3.0, boundary=0.5)
+    taught = teaching.guided(tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=(0.3, 1.0), low=low)
+    found = taught(batch())(path.noised(CLEAN, NOISE, SIGMA), SIGMA)
+    v_0, v_c = velocities(teacher, batch())
+    _, low_c = velocities(other, batch())
+    torch.testing.assert_close(found[0], low_c[0])  # outside the interval
+    torch.testing.assert_close(found[1:], (2 * v_c - v_0)[1:])  # a sigma at the boundary is the high-noise expert's
+    low = Low(network=other, guidance=3.0, boundary=0.95)
+    taught = teaching.guided(tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE, low=low)
+    low_0, _ = velocities(other, batch())
+    found = taught(batch())(path.noised(CLEAN, NOISE, SIGMA), SIGMA)
+    torch.testing.assert_close(found, 3 * low_c - 2 * low_0)
+    other.train()
+    with pytest.raises(Refused, match=r"teacher\.eval"):
+        taught(batch())(path.noised(CLEAN, NOISE, SIGMA), SIGMA)
 
 
 def test_the_teacher_itself_has_no_loss_at_scale_one_and_some_at_two(teacher):

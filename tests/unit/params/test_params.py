@@ -64,6 +64,22 @@ def test_a_student_that_would_be_guided_wrongly_or_nowhere_is_refused(tmp_path, 
     assert says in refusal(tmp_path, values)
 
 
+def test_a_student_of_two_experts_names_two_guidances_and_where_it_starts(tmp_path, values):
+    student = values["students"]["guided"]
+    plain = params.load(DEFAULT).student("guided")
+    assert (plain.scales, plain.start_expert) == ((2.0,), None)
+    assert "start_expert" not in plain.model_dump(mode="json")
+    student |= {"guidance": [4, 3.0], "start_expert": "low_noise"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    told = params.load(tmp_path / "params.yaml").student("guided")
+    assert (told.scales, told.start_expert) == ((4.0, 3.0), "low_noise")
+    for wrong in ([4.0], [4.0, 3.0, 2.0], [4.0, -1.0], "4"):
+        student["guidance"] = wrong
+        assert "key 'students.guided.guidance" in refusal(tmp_path, values)
+    student |= {"guidance": [4.0, 3.0], "start_expert": "low"}
+    assert "key 'students.guided.start_expert' has the value 'low'" in refusal(tmp_path, values)
+
+
 def test_a_training_has_a_shape_and_one_that_goes_on_has_a_start(tmp_path, values):
     run = values["train"]["runs"]["teacher"]
     values["tuned"] = {

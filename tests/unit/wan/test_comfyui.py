@@ -25,7 +25,7 @@ def published(**changed) -> contracts.Contract:
     )
     return contracts.Contract(
         latent_space=space,
-        process=declaring.process(SMALL),
+        process=declaring.process(SMALL, None),
         sampling=declaring.sampling(SMALL).model_copy(update=changed),
     )
 
@@ -129,7 +129,7 @@ def test_steps_that_a_student_was_trained_for_are_said_to_stay():
 
 def test_two_experts_change_where_the_sigma_falls_below_the_boundary():
     family = BY_NAME["wan2.2-t2v-a14b"]
-    contract = published().model_copy(update={"process": declaring.process(family)})
+    contract = published().model_copy(update={"process": declaring.process(family, family.expert_boundary)})
     made = comfyui.setup(contract, declaring.sampling(family), family, BUCKET)
     assert made.guidance == (4.0, 3.0)
     assert made.change is not None

@@ -1,4 +1,5 @@
 import functools
+import json
 import shutil
 from typing import Any
 
@@ -207,6 +208,16 @@ def test_experts_of_two_models(tmp_path, published, family):
     folders.files.write_json(root / LOW / "config.json", {**stated, "num_heads": 4})
     with pytest.raises(Refused, match="expert differ in attention_head_dim 24 and 12, num_attention_heads 2 and 4"):
         fetching.fetch(str(root), tmp_path / "base")
+
+
+@pytest.mark.parametrize("stated", [875, 0, "0.875"])
+def test_a_boundary_that_is_no_sigma(tmp_path, published, family, stated):
+    fetching.fetch(str(published), tmp_path / "base")
+    index = tmp_path / "base" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "boundary_ratio": stated}))
+    with pytest.raises(Refused, match=rf"boundary_ratio {stated!r} in model_index\.json is no sigma.*such as 0\.875"):
+        fetching.fetch(str(tmp_path / "base"), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_two_experts_without_a_known_boundary(tmp_path, published):

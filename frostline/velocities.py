@@ -1,0 +1,58 @@
+"""A model's networks, under texts and guided, as one velocity: the same for teacher, sampler and previews.
+
+    v_g = v_0 + g (v_c - v_0)
+
+Legend
+    network    the only one, or the high-noise expert of two
+    guidance   its g; each expert has its own
+    low        the low-noise expert, which serves the sigmas below the boundary
+    text       what is asked for               (B, L, D)
+    away       what guidance steers away from  (B, L, D)
+
+How a network is guided differs: a teacher's rows may have lost their caption. Which network serves a sigma does not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from frostline import experts, guidance, transformer
+from frostline.contract import Process
+from frostline.experts import Agreed
+from frostline.path import VelocityFn
+
+Guided = Callable[[nn.Module, float], VelocityFn]
+"""(network, its guidance) -> its guided velocity"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Low:
+    """The low-noise one of two experts."""
+
+    network: nn.Module
+    guidance: float
+    boundary: float  # sigma from which the other one serves
+
+
+def served(
+    network: nn.Module, scale: float, low: Low | None, guided: Guided, agreed: Agreed = experts.alone
+) -> VelocityFn:
+    """One velocity of a network, or of two experts, each guided by its own scale and asked at its own sigmas."""
+    if low is None:
+        return guided(network, scale)
+    return experts.routed(guided(network, scale), guided(low.network, low.guidance), low.boundary, agreed)
+
+
+def sampled(
+    network: nn.Module, scale: float, low: Low | None, *, process: Process, text: Tensor, away: Tensor | None
+) -> VelocityFn:
+    """The velocity that a sampler follows; without ``away`` nothing is guided from outside."""
+
+    def guided(one: nn.Module, scale: float) -> VelocityFn:
+        conditional = transformer.velocity_fn(one, text, process)
+        if away is None:
+            return conditional
+        return guidance.guided(conditional, transformer.velocity_fn(one, away, process), scale)
+
+    return served(network, scale, low, guided)
