@@ -89,8 +89,18 @@ class Process(Record):
     draws: Literal["logit_normal", "uniform"]
     patch_size: tuple[int, int, int]
     buckets: tuple[tuple[int, int, int], ...] | None = None  # trained (frames, height, width) in pixels; None: unknown
-    conditioning: Literal["none"] = "none"
+    conditioning: Literal["none", "context"] = "none"
+    context: int | None = pydantic.Field(default=None, exclude_if=_is_none)  # first latent frames that are given
     expert_boundary: float | None = None  # sigma from which the high-noise expert serves
+
+    @pydantic.model_validator(mode="after")
+    def is_conditioned_by_what_it_has(self) -> "Process":
+        """Refuse a context without its length, and one that patches do not fit into."""
+        if (self.conditioning == "context") != (self.context is not None):
+            raise ValueError(f"conditioning {self.conditioning} and context {self.context} do not belong together")
+        if self.context is not None and (self.context < 1 or self.context % self.patch_size[0]):
+            raise ValueError(f"context {self.context}: give latent frames, a multiple of {self.patch_size[0]}")
+        return self
 
     @pydantic.model_validator(mode="after")
     def predicts_on_its_schedule(self) -> "Process":

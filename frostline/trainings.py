@@ -11,7 +11,7 @@ from frostline import contract as contracts
 from frostline import digests, files, models, sharding, transformer, workspace
 from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.engine import Outcome
-from frostline.errors import Refused
+from frostline.errors import Refused, WrongUse
 from frostline.job import Job
 from frostline.params.trainings import LoopParams, StudentParams, TrainParams, TunedParams
 from frostline.processes import Team
@@ -20,6 +20,7 @@ from frostline.store import layout
 
 def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
     """What a model trained by flow matching will be: guided from outside, in any number of steps."""
+    _require_clips(run, space)
     return Contract(
         latent_space=space,
         process=process(run, patch_size=run.model.patch_size),
@@ -29,11 +30,13 @@ def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
 
 def tuned_contract(run: TunedParams, space: LatentSpace, start: Contract) -> Contract:
     """What a model that goes on from another will be: it predicts what that did, of the rows and sigmas of its own."""
+    _require_clips(run, space)
     learned = process_of(start)
     own = process(run, patch_size=learned.patch_size)
+    changed = {name: getattr(own, name) for name in ("shift", "draws", "buckets", "conditioning", "context")}
     return Contract(
         latent_space=space,
-        process=learned.model_copy(update={"shift": own.shift, "draws": own.draws, "buckets": own.buckets}),
+        process=learned.model_copy(update=changed),
         sampling=sampling(run, scales=(run.sampling.guidance,), form="external", teacher=None),
     )
 
@@ -57,8 +60,20 @@ def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
         shift=loop.shift,
         draws=loop.draws,
         patch_size=patch_size,
+        conditioning="none" if loop.context is None else "context",
+        context=loop.context,
         buckets=tuple(sorted(layout.bucket_of(name) for name in loop.buckets)),
     )
+
+
+def _require_clips(loop: LoopParams, space: LatentSpace) -> None:
+    """Raise WrongUse for a context that no clip goes on from."""
+    longest = max(space.shape(layout.bucket_of(name))[1] for name in loop.buckets)
+    if loop.context is not None and loop.context >= longest:
+        raise WrongUse(
+            f"context {loop.context}: clips of {sorted(loop.buckets)} have {longest} latent frames at most, so nothing "
+            "is left to learn; give fewer, or a bucket of longer clips"
+        )
 
 
 def sampling(
@@ -126,6 +141,11 @@ def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
         remedy="a student learns from a teacher of its own latent space: cache with the teacher's base, or train one",
     )
     learned, sampled = teacher.sampled()
+    if learned.conditioning != "none":
+        raise Refused(
+            f"{teacher.folder}: it continues clips; students of such teachers are not built yet: distil from one that "
+            "makes them from words alone"
+        )
     if learned.prediction != "velocity":
         raise Refused(
             f"{teacher.folder}: it predicts {learned.prediction}; students of such teachers are not built yet: distil "

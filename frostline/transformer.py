@@ -16,7 +16,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from frostline import diffusion, randomness
+from frostline import continuation, diffusion, randomness
 from frostline.contract import LatentSpace, Process
 from frostline.errors import WrongUse
 from frostline.params.trainings import ModelParams
@@ -76,22 +76,30 @@ def _source(name: str, layers: Sequence[int]) -> str:
     return re.sub(r"^blocks\.(\d+)\.", lambda found: f"blocks.{layers[int(found[1])]}.", name)
 
 
-def velocity_fn(model: nn.Module, text: Tensor, process: Process) -> VelocityFn:
-    """The network under one batch of texts (B, L, D) as a function of (noised, sigma)."""
+def velocity_fn(model: nn.Module, text: Tensor, process: Process, context: Tensor | None = None) -> VelocityFn:
+    """The network under one batch of texts (B, L, D) as a function of (noised, sigma).
+
+    A context (B, C, k, H, W) is what the network sees first, whatever is noised there, and it does not move.
+    """
 
     def velocity(noised: Tensor, sigma: Tensor) -> Tensor:
         if process.prediction == "velocity":
-            return predicted(model, noised, sigma, text, process)
-        given = predicted(model, diffusion.diffused(noised, sigma), sigma, text, process)
-        return diffusion.velocity(noised, given, sigma, process.prediction)
+            return continuation.still(predicted(model, noised, sigma, text, process, context), context)
+        given = predicted(model, diffusion.diffused(noised, sigma), sigma, text, process, context)
+        return continuation.still(diffusion.velocity(noised, given, sigma, process.prediction), context)
 
     return velocity
 
 
-def predicted(model: nn.Module, given: Tensor, sigma: Tensor, text: Tensor, process: Process) -> Tensor:
+def predicted(
+    model: nn.Module, given: Tensor, sigma: Tensor, text: Tensor, process: Process, context: Tensor | None = None
+) -> Tensor:
     """What the network says of latents as it knows them, at sigma (B,): whatever it learned to predict."""
-    dtype = _taken(model, given)
-    return model(given.to(dtype), timestep(sigma, process), text.to(dtype), return_dict=False)[0].to(given.dtype)
+    told, dtype = timestep(sigma, process), _taken(model, given)
+    if context is not None:
+        given, clean = continuation.held(given, context), timestep(torch.zeros_like(sigma), process)
+        told = continuation.timesteps(told, clean, given.shape, context.shape[2], process.patch_size)
+    return model(given.to(dtype), told, text.to(dtype), return_dict=False)[0].to(given.dtype)
 
 
 def _taken(model: nn.Module, given: Tensor) -> torch.dtype:

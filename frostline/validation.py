@@ -10,7 +10,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import files, randomness, sampling, schedule, velocities
+from frostline import continuation, files, randomness, sampling, schedule, velocities
 from frostline.job import Job
 from frostline.store.layout import bucket_of
 
@@ -48,20 +48,29 @@ def _of_rows(job: Job, network: WanTransformer3DModel, rows: list[int], sigma: T
 
 @torch.no_grad()
 def preview(job: Job, network: WanTransformer3DModel, step: int) -> None:
-    """Sample the preview prompts in the first bucket and keep the latents, for `python -m stages.preview` to decode."""
+    """Sample the preview prompts in the first bucket and keep the latents, for `python -m stages.preview` to decode.
+
+    Where clips are continued, those of held-out rows are, as many as there are prompts.
+    """
     record = job.contract.sampling
     prompts = job.dataset.prompts()
     if record is None or not prompts:
         return
     bucket, device = min(job.params.buckets), job.team.device
-    text = torch.cat(list(prompts.values())).to(device)
+    text, context = torch.cat(list(prompts.values())), None
     shape = job.dataset.space.shape(bucket_of(bucket))
+    if continuation.wanted(shape[1], job.process):
+        held_out = job.dataset.batch(job.dataset.rows(bucket, "validation")[: len(text)].tolist())
+        text, context = held_out.text, continuation.of(held_out.clean.to(device), job.process)
+    text = text.to(device)
     noise = randomness.normal_rows(list(range(len(text))), shape, job.params.seed, "preview").to(device)
     guided = record.guidance_form == "external"
     null = job.dataset.null().to(device).expand_as(text) if guided else None
-    velocity = velocities.sampled(network, record.guidance, None, process=job.process, text=text, away=null)
+    velocity = velocities.sampled(
+        network, record.guidance, None, process=job.process, text=text, away=null, context=context
+    )
     fresh = randomness.generator(job.params.seed, "preview", "fresh")
-    latents = sampling.sampler(record).sample(velocity, noise, generator=fresh).cpu()
+    latents = continuation.held(sampling.sampler(record).sample(velocity, noise, generator=fresh), context).cpu()
     if job.team.leads:
         with files.replacing(job.work / "preview" / f"step-{step:08d}.safetensors") as beside:
             safetensors.torch.save_file({"latents": latents}, beside)

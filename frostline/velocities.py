@@ -45,14 +45,21 @@ def served(
 
 
 def sampled(
-    network: nn.Module, scale: float, low: Low | None, *, process: Process, text: Tensor, away: Tensor | None
+    network: nn.Module,
+    scale: float,
+    low: Low | None,
+    *,
+    process: Process,
+    text: Tensor,
+    away: Tensor | None,
+    context: Tensor | None = None,
 ) -> VelocityFn:
-    """The velocity that a sampler follows; without ``away`` nothing is guided from outside."""
+    """The velocity that a sampler follows, from a context where there is one; without ``away`` nothing is guided."""
 
     def guided(one: nn.Module, scale: float) -> VelocityFn:
-        conditional = transformer.velocity_fn(one, text, process)
+        conditional = transformer.velocity_fn(one, text, process, context)
         if away is None:
             return conditional
-        return guidance.guided(conditional, transformer.velocity_fn(one, away, process), scale)
+        return guidance.guided(conditional, transformer.velocity_fn(one, away, process, context), scale)
 
     return served(network, scale, low, guided)

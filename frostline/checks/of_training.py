@@ -26,7 +26,8 @@ def findings(dataset: Dataset, loop: LoopParams) -> list[Finding]:
     for bucket in loop.buckets:
         for split in ("train", "validation"):
             dataset.rows(bucket, split)
-    process = trainings.process(loop, patch_size=(1, 1, 1))  # none of these checks looks at patches
+    without = loop.model_copy(update={"context": None})  # none of these checks looks at a context, nor at patches
+    process = trainings.process(without, patch_size=(1, 1, 1))
     record = trainings.sampling(loop, scales=(1.0,), form="folded", teacher=None)
     return [
         _forward(dataset, loop, process, record),

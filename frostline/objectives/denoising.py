@@ -8,7 +8,7 @@ terminal signal.
 
 from torch import Tensor, nn
 
-from frostline import diffusion, path, transformer
+from frostline import continuation, diffusion, path, transformer
 from frostline.contract import Process
 from frostline.dataset import Batch
 from frostline.errors import WrongUse
@@ -23,7 +23,9 @@ def objective(process: Process) -> Objective:
 
     def losses(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
         given = diffusion.diffused(path.noised(batch.clean, noise, sigma), sigma)
-        predicted = transformer.predicted(network, given, sigma, batch.text, process)
-        return squared_error(predicted, diffusion.target(batch.clean, noise, sigma, prediction))
+        context = continuation.of(batch.clean, process)
+        predicted = transformer.predicted(network, given, sigma, batch.text, process, context)
+        target = diffusion.target(batch.clean, noise, sigma, prediction)
+        return squared_error(continuation.rest(predicted, context), continuation.rest(target, context))
 
     return losses

@@ -114,6 +114,10 @@ class LaunchParams(Record):
         return self
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class LoopParams(FrozenLosses):
     """What trainings and distillations have in common."""
 
@@ -123,6 +127,7 @@ class LoopParams(FrozenLosses):
     draws: Literal["logit_normal", "uniform"]
     shift: Rate
     caption_dropout: Share
+    context: Positive | None = pydantic.Field(default=None, exclude_if=_is_none)  # first latent frames that are given
     optimizer: OptimizerParams
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
     validate_every: Every
@@ -172,7 +177,9 @@ class StudentParams(LoopParams):
 
     @pydantic.model_validator(mode="after")
     def guidance_is_applied_once(self) -> "StudentParams":
-        """Refuse an interval without sigmas, and guidance from outside on top of what is folded in."""
+        """Refuse an interval without sigmas, guidance from outside on top of what is folded in, and a context."""
+        if self.context is not None:
+            raise ValueError(f"context is {self.context}: students that continue clips are not built yet; leave it out")
         low, high = self.guidance_interval
         if low >= high:
             raise ValueError(f"guidance_interval {[low, high]} holds no sigma; give [low, high]")
