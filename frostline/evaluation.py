@@ -31,7 +31,16 @@ from frostline.sources import reading
 from frostline.store import layout
 
 DECIMALS = 4
-HEADLINE = ("accuracy", "direction", "frechet_teacher", "frechet_real", "endpoint_rmse", "latent_std")
+HEADLINE = (
+    "accuracy",
+    "direction",
+    "future_rmse",
+    "still_rmse",
+    "frechet_teacher",
+    "frechet_real",
+    "endpoint_rmse",
+    "latent_std",
+)
 CURVE = ("steps", "evaluations", "n", "accuracy", "accuracy_error", "endpoint_rmse", "frechet_real")
 Bucket = tuple[int, int, int]
 Numbers = dict[str, float]
@@ -69,6 +78,7 @@ class Drawn:
     prompts: tuple[str, ...]  # one per sample
     latents: Tensor
     pixels: np.ndarray
+    given: int = 0  # first frames that are those of real clips: see ``followed``
 
 
 Draws = Mapping[Bucket, Drawn]
@@ -162,10 +172,20 @@ def _numbers(mine: Draws, theirs: Draws | None, real: HeldOut, judge: Judge | No
     return rounded(numbers)
 
 
-def draw(generator: Generator, prompts: Sequence[str], bucket: Bucket, seed: int, steps: int | None = None) -> Drawn:
-    """One sample per prompt."""
-    latents = generator.latents(prompts, _asked(bucket, seed, steps))
-    return Drawn(prompts=tuple(prompts), latents=latents, pixels=generator.decode(latents).numpy())
+def draw(generator: Generator, prompts: Sequence[str], real: HeldOut, seed: int, steps: int | None = None) -> Drawn:
+    """One sample per prompt; of a model that continues clips, each goes on from a real one."""
+    context, given = None, 0
+    if generator.continues(real.bucket):
+        given = generator.given_frames
+        context = generator.contexts(torch.from_numpy(real.pixels[followed(real, prompts)]))
+    latents = generator.latents(prompts, _asked(real.bucket, seed, steps), context)
+    return Drawn(prompts=tuple(prompts), latents=latents, pixels=generator.decode(latents).numpy(), given=given)
+
+
+def followed(real: HeldOut, prompts: Sequence[str]) -> list[int]:
+    """The real clip that a sample of each prompt goes on from: of those with its caption, the next each time."""
+    clips = {prompt: itertools.cycle(np.flatnonzero(np.array(real.captions) == prompt)) for prompt in set(prompts)}
+    return [int(next(clips[prompt])) for prompt in prompts]
 
 
 def _asked(bucket: Bucket, seed: int, steps: int | None = None) -> Draw:
@@ -183,9 +203,21 @@ def measure(drawn: Drawn, real: HeldOut, judge: Judge | None) -> Numbers:
     spread = metrics.latent_spread(drawn.latents)
     numbers = {f"latent_{name}": value for name, value in spread.items()}
     numbers |= {"n": len(drawn.prompts), "saturation": metrics.saturation(torch.from_numpy(drawn.pixels))}
+    if drawn.given:
+        numbers |= _future(drawn, real)
     if judge is None or not judges(judge, real.captions):
         return numbers
     return numbers | judged(see(judge, drawn.pixels, drawn.prompts), see(judge, real.pixels, real.captions))
+
+
+def _future(drawn: Drawn, real: HeldOut) -> Numbers:
+    """How far what follows the given frames is from what really followed; and how far a clip that stands still is."""
+    true = real.pixels[followed(real, drawn.prompts)]
+    follows, stands = true[:, drawn.given :], true[:, drawn.given - 1 : drawn.given]
+    return {
+        "future_rmse": metrics.rmse(torch.from_numpy(drawn.pixels[:, drawn.given :]), torch.from_numpy(follows)),
+        "still_rmse": metrics.rmse(torch.from_numpy(stands).expand(follows.shape), torch.from_numpy(follows)),
+    }
 
 
 def judged(seen: Seen, real: Seen) -> Numbers:
@@ -319,7 +351,7 @@ def _draw_all(generator: Generator, held_out: Sequence[HeldOut], plan: Plan) -> 
     drawn: dict[Bucket, Drawn] = {}
     for real in _trained_on(generator, held_out):
         prompts = cycled(real.prompts, plan.samples[real.bucket])
-        drawn[real.bucket] = draw(generator, prompts, real.bucket, plan.seed)
+        drawn[real.bucket] = draw(generator, prompts, real, plan.seed)
     return drawn
 
 
@@ -351,7 +383,7 @@ def _curve(
     points: list[Numbers] = []
     for steps in [steps for steps in plan.curve_steps if allowed is None or steps in allowed]:
         known = steps == generator.sampling.steps
-        drawn = default if known else draw(generator, default.prompts, real.bucket, plan.seed, steps)
+        drawn = default if known else draw(generator, default.prompts, real, plan.seed, steps)
         numbers: Numbers = {"steps": steps, "evaluations": evaluations(generator.model, steps)}
         numbers |= measure(drawn, real, judge) | compare(drawn, wanted, judge)
         points.append(rounded({name: value for name, value in numbers.items() if name in CURVE}))
@@ -359,4 +391,4 @@ def _curve(
 
 
 def _first(drawn: Drawn, n: int) -> Drawn:
-    return Drawn(prompts=drawn.prompts[:n], latents=drawn.latents[:n], pixels=drawn.pixels[:n])
+    return Drawn(prompts=drawn.prompts[:n], latents=drawn.latents[:n], pixels=drawn.pixels[:n], given=drawn.given)

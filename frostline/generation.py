@@ -17,9 +17,9 @@ import torch
 import tqdm
 from torch import Tensor
 
+from frostline import continuation, path, randomness, sampling, velocities
 from frostline import contract as contracts
 from frostline import latents as latent_form
-from frostline import path, randomness, sampling, velocities
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.models import Model
@@ -61,23 +61,29 @@ class Generator:
         self.process, self.sampling = model.sampled()
         self._embeddings: dict[str, Tensor] = {}
 
-    def sample(self, prompts: Sequence[str], draw: Draw) -> Tensor:
+    def sample(self, prompts: Sequence[str], draw: Draw, context: Tensor | None = None) -> Tensor:
         """One sample per prompt: pixels uint8 (N, T, H, W, 3); Refused for what the contract forbids."""
-        return self.decode(self.latents(prompts, draw))
+        return self.decode(self.latents(prompts, draw, context))
 
-    def latents(self, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """One sample per prompt: latents float32 (N, C, T', H', W').
+    def latents(self, prompts: Sequence[str], draw: Draw, context: Tensor | None = None) -> Tensor:
+        """One sample per prompt: latents float32 (N, C, T', H', W'), which go on from ``context`` where a model does.
 
         Raises Refused for what the contract forbids, before anything is computed.
         """
         self.refuse_forbidden(draw)
+        self._require_context(len(prompts), draw, context)
         numbers = list(range(draw.first, draw.first + len(prompts)))
         texts = self.texts(prompts)  # (N, L, D)
         size = self.batch(draw.bucket)
         starts = range(0, len(prompts), size)
         bar = tqdm.tqdm(starts, desc="sampling", unit="batch", disable=True if len(starts) < 2 else None)
         batches = (slice(start, start + size) for start in bar)
-        return torch.cat([self._sample_batch(numbers[rows], texts[rows], draw) for rows in batches])
+        return torch.cat(
+            [
+                self._sample_batch(numbers[rows], texts[rows], draw, None if context is None else context[rows])
+                for rows in batches
+            ]
+        )
 
     def decode(self, drawn: Tensor) -> Tensor:
         """Latents (N, C, T', H', W') -> pixels uint8 (N, T, H, W, 3), at the fixed batch."""
@@ -94,6 +100,27 @@ class Generator:
             if prompt not in self._embeddings:
                 [self._embeddings[prompt]] = self.codec.encode_text([prompt])
         return latent_form.pad([self._embeddings[prompt] for prompt in prompts], self.codec.latent_space.text_length)
+
+    def continues(self, bucket: tuple[int, int, int]) -> bool:
+        """Whether samples of a bucket go on from given frames."""
+        return continuation.wanted(self.model.contract.latent_space.shape(bucket)[1], self.process)
+
+    @property
+    def given_frames(self) -> int:
+        """How many frames a clip goes on from; 0 where the model makes all of them."""
+        return 1 + self.codec.latent_space.temporal_stride * (self.process.context - 1) if self.process.context else 0
+
+    def contexts(self, pixels: Tensor) -> Tensor:
+        """The context latents (N, C, k, H', W') of clips uint8 (N, T, H, W, 3): of their first ``given_frames``.
+
+        Each is encoded alone, so that it does not depend on its neighbours. Raises WrongUse for clips that are shorter.
+        """
+        if pixels.shape[1] < self.given_frames:
+            raise WrongUse(
+                f"{pixels.shape[1]} frames: {self.model.folder} goes on from {self.given_frames}; give as many"
+            )
+        rows = pixels[:, : self.given_frames].split(1)
+        return torch.cat([self.codec.normalise(self.codec.encode(row)) for row in rows])
 
     def embed(self, prompts: Sequence[str], draw: Draw) -> None:
         """Embed all that a draw of these prompts needs: until it is made, the codec may let go of its text encoder.
@@ -143,6 +170,18 @@ class Generator:
             "weights_digest": self.model.training.weights_digest,
             "contract_digest": self.model.contract.digest,
         }
+
+    def _require_context(self, count: int, draw: Draw, context: Tensor | None) -> None:
+        """Raise Refused for a clip that is to go on from nothing, WrongUse for a context that does not belong to it."""
+        channels, _, height, width = self.model.contract.latent_space.shape(draw.bucket)
+        wanted = (count, channels, self.process.context, height, width) if self.continues(draw.bucket) else None
+        if wanted is not None and context is None:
+            raise Refused(
+                f"{self.model.folder}: it continues clips, and makes {_name(draw.bucket)} from {self.given_frames} "
+                "given frame(s): give a clip to `frostline predict`"
+            )
+        if context is not None and tuple(context.shape) != wanted:
+            raise WrongUse(f"a context of shape {tuple(context.shape)}: {self.model.folder} takes {wanted}")
 
     def _refuse_bucket(self, bucket: tuple[int, int, int]) -> None:
         self.model.contract.latent_space.shape(bucket)
@@ -199,23 +238,25 @@ class Generator:
         return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
 
     @torch.inference_mode()
-    def _sample_batch(self, numbers: list[int], text: Tensor, draw: Draw) -> Tensor:
-        """Samples of some numbers and their texts (n, L, D): latents (n, C, T', H', W')."""
+    def _sample_batch(self, numbers: list[int], text: Tensor, draw: Draw, context: Tensor | None) -> Tensor:
+        """Samples of some numbers, their texts (n, L, D) and contexts (n, C, k, H', W'): latents (n, C, T', H', W')."""
         size = self.batch(draw.bucket)
         filled = numbers + [numbers[-1]] * (size - len(numbers))
         generators = [sample_generator(draw.seed, number) for number in filled]
         noise = self._noise(generators, draw)
-        velocity = self._velocity(_rows(text, size), draw)
+        given = None if context is None else _rows(context, size)
+        velocity = self._velocity(_rows(text, size), draw, given)
         sampler = sampling.sampler(self.sampling)
         latents = sampler.sample(velocity, noise, steps=draw.steps, shift=draw.shift, generator=generators)
-        return latents[: len(numbers)]
+        return continuation.held(latents, given)[: len(numbers)]
 
-    def _velocity(self, text: Tensor, draw: Draw) -> path.VelocityFn:
+    def _velocity(self, text: Tensor, draw: Draw, context: Tensor | None) -> path.VelocityFn:
         """The network, or the two experts, under texts (B, L, D), guided from outside where the contract says so."""
         away = self.texts([self._away(draw)]).expand_as(text) if self._is_guided(draw) else None
-        scales = self._scales(draw)
+        high, *_ = scales = self._scales(draw)
         low = self.model.second(scales[-1])
-        return velocities.sampled(self.model.transformer, scales[0], low, process=self.process, text=text, away=away)
+        network, process = self.model.transformer, self.process
+        return velocities.sampled(network, high, low, process=process, text=text, away=away, context=context)
 
 
 def sample_generator(seed: int, index: int) -> torch.Generator:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import cache, estimate, export, fetch, importing, lora, preset, sample
+from frostline.cli import cache, estimate, export, fetch, importing, lora, predict, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -53,6 +53,7 @@ app = typer.Typer(
 )
 app.callback()(_options)
 app.command("sample")(sample.sample)
+app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("fetch")(fetch.fetch)
 app.command("estimate")(estimate.estimate)

@@ -12,6 +12,11 @@ MEASURES = {
         "Fréchet distance to its teacher's samples of the same noise; 0 is equal",
     ),
     "frechet_real": ("distance to real", "Fréchet distance to held-out pictures; strong guidance raises it"),
+    "future_rmse": (
+        "error of the future",
+        "of the frames it made, against those that really followed; 1 is full white",
+    ),
+    "still_rmse": ("standing still", "the same error, had the last given frame been shown again and again"),
     "diversity": ("diversity", "how far two samples of one digit lie apart; 0 would be always the same picture"),
     "endpoint_rmse": ("way from the teacher", "per sample, same noise, in standard deviations of the latents"),
     "latent_mean": ("latent mean", "near 0 for latents normalised exactly once"),
