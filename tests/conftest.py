@@ -89,6 +89,12 @@ def tiny_student(make_model: Callable[..., Path], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
+def tiny_continuing(make_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of one that continues clips of 5 frames from their first; read it, never write in it."""
+    return make_model(tmp_path_factory.mktemp("models") / "future", seed=2, context=1)
+
+
+@pytest.fixture(scope="session")
 def registry_store(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """One MLflow store for all tests of a process: making it takes seconds."""
     from frostline import tracking
@@ -155,9 +161,18 @@ def make_tokenizer() -> Any:
 
 
 def write_model(
-    folder: Path, *, base: Path, seed: int = 0, sampling: dict[str, Any] | None = None, **training: Any
+    folder: Path,
+    *,
+    base: Path,
+    seed: int = 0,
+    sampling: dict[str, Any] | None = None,
+    context: int | None = None,
+    **training: Any,
 ) -> Path:
-    """Write a model folder with random weights; ``sampling`` and ``training`` change facts of these two records."""
+    """Write a model folder with random weights; ``sampling`` and ``training`` change facts of these two records.
+
+    With ``context`` it continues clips from so many latent frames.
+    """
     from frostline import codec, contract, files, models, records, transformer
 
     space = codec.latent_space(base)
@@ -166,7 +181,14 @@ def write_model(
     enliven(network, seed)
     facts = contract.Contract(
         latent_space=space,
-        process=contract.Process(shift=1.0, draws="logit_normal", patch_size=(1, 1, 1), buckets=BUCKETS),
+        process=contract.Process(
+            shift=1.0,
+            draws="logit_normal",
+            patch_size=(1, 1, 1),
+            buckets=BUCKETS,
+            conditioning="none" if context is None else "context",
+            context=context,
+        ),
         sampling=records.parse(contract.Sampling, {**EXTERNAL, **(sampling or {})}, origin="conftest"),
     )
     place = models.Base(path=str(base), vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)

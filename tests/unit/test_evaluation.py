@@ -74,6 +74,25 @@ def evaluated(family: list[models.Model], tiny_base: Path, judging: judge.Judge)
     return evaluate(family, tiny_base, judging, [real(1), real(5)])
 
 
+def test_a_clip_is_compared_with_what_really_followed(tiny_continuing: Path, tiny_base: Path, judging: judge.Judge):
+    held_out = real(5)
+    [found] = evaluate([models.load(tiny_continuing)], tiny_base, judging, [held_out]).values()
+    numbers, drawn = found.numbers[CLIP], found.drawn[CLIP]
+    assert drawn.given == 1
+    true = held_out.pixels[evaluation.followed(held_out, drawn.prompts)]
+    error = np.sqrt(np.mean((drawn.pixels[:, 1:].astype(float) - true[:, 1:]) ** 2)) / 255
+    assert numbers["future_rmse"] == pytest.approx(error, abs=1e-4)
+    still = np.sqrt(np.mean((true[:, :1].astype(float) - true[:, 1:]) ** 2)) / 255
+    assert numbers["still_rmse"] == pytest.approx(still, abs=1e-4)
+    assert 0.01 < still < error
+
+
+def test_each_sample_goes_on_from_the_next_clip_with_its_caption():
+    pixels = np.zeros((4, 5, 8, 8, 3), np.uint8)
+    held_out = HeldOut(bucket=CLIP, captions=("b", "a", "b", "b"), pixels=pixels)
+    assert evaluation.followed(held_out, ["a", "b", "a", "b", "a", "b", "a", "b"]) == [1, 0, 1, 2, 1, 3, 1, 0]
+
+
 def test_the_text_encoder_is_let_go_of_before_anything_is_drawn(
     family: list[models.Model], tiny_base: Path, judging: judge.Judge
 ):
@@ -134,7 +153,7 @@ def test_a_curve_has_a_point_per_number_of_steps(evaluated: dict[str, Evaluated]
 def test_a_curve_ends_in_the_numbers_of_the_models_own_steps(family: list[models.Model], tiny_base: Path):
     plan = Plan(samples={IMAGE: 10}, curve_steps=(2, 4), curve_samples=10, seed=0)
     [found] = evaluate(family[2:], tiny_base, None, [real(1)], plan).values()
-    again = evaluation.draw(Generator(found.model, Codec(tiny_base)), found.drawn[IMAGE].prompts, IMAGE, 0, steps=4)
+    again = evaluation.draw(Generator(found.model, Codec(tiny_base)), found.drawn[IMAGE].prompts, real(1), 0, steps=4)
     assert torch.equal(again.latents, found.drawn[IMAGE].latents)
     assert found.curve[0]["endpoint_rmse"] > 0
     assert found.curve[1]["endpoint_rmse"] == 0

@@ -42,6 +42,56 @@ def test_pixels_have_the_size_asked_for(teacher):
     assert clip.float().std() > 1
 
 
+@pytest.fixture(scope="module")
+def continuing(tiny_continuing, base_codec):
+    return generation.Generator(models.load(tiny_continuing), base_codec)
+
+
+CLIP: dict[str, Any] = {"frames": 5, "height": 32, "width": 32}
+
+
+def clips(count, frames=5):
+    drawn = torch.Generator().manual_seed(frames)
+    return torch.randint(0, 256, (count, frames, 32, 32, 3), dtype=torch.uint8, generator=drawn)
+
+
+def test_a_clip_goes_on_from_what_is_given(continuing):
+    context = continuing.contexts(clips(3))
+    assert context.shape == (3, 16, 1, 4, 4)
+    made = continuing.latents([SEVEN, TWO, SEVEN], Draw(seed=0, **CLIP), context)
+    assert torch.equal(made[:, :, :1], context)
+    other = continuing.latents([SEVEN, TWO, SEVEN], Draw(seed=0, **CLIP), context.flip(0))
+    assert (made - other)[0, :, 1:].abs().max() > 1e-3
+    assert torch.equal(made[1], other[1])  # the same clip in the middle, whatever its neighbours are
+    alone = continuing.latents([TWO], Draw(seed=0, first=1, **CLIP), context[1:2])
+    assert torch.equal(made[1], alone[0])
+    assert continuing.sample([SEVEN], Draw(seed=0, **CLIP), context[:1]).shape == (1, 5, 32, 32, 3)
+
+
+def test_a_context_is_the_beginning_of_the_whole_clip_s_latents(continuing):
+    pixels = clips(2)
+    whole = continuing.codec.normalise(continuing.codec.encode(pixels))
+    torch.testing.assert_close(continuing.contexts(pixels), whole[:, :, :1], rtol=1e-4, atol=1e-4)
+
+
+def test_pictures_of_a_model_that_continues_clips_need_nothing(continuing):
+    assert continuing.sample([SEVEN], Draw(seed=0, **IMAGE)).shape == (1, 1, 32, 32, 3)
+
+
+def test_a_context_is_neither_forgotten_nor_given_in_vain(continuing, teacher, make_model, base_codec, tmp_path):
+    with pytest.raises(Refused, match=r"makes 5x32x32 from 1 given frame\(s\): give a clip to `frostline predict`"):
+        continuing.latents([SEVEN], Draw(seed=0, **CLIP))
+    context = continuing.contexts(clips(1))
+    for generator, draw in ((teacher, Draw(seed=0, **CLIP)), (continuing, Draw(seed=0, **IMAGE))):
+        with pytest.raises(WrongUse, match="a context of shape"):
+            generator.latents([SEVEN], draw, context)
+    with pytest.raises(WrongUse, match="a context of shape"):
+        continuing.latents([SEVEN, TWO], Draw(seed=0, **CLIP), context)
+    longer = generation.Generator(models.load(make_model(tmp_path / "m", context=2)), base_codec)
+    with pytest.raises(WrongUse, match=r"1 frames: .* goes on from 5; give as many"):
+        longer.contexts(clips(1, frames=1))
+
+
 def test_neighbours_and_batch_borders_change_nothing(teacher):
     size = teacher.batch((1, 32, 32))
     many = teacher.latents([SEVEN] * (size + 3), Draw(seed=4, **IMAGE))
