@@ -41,8 +41,9 @@ class Shown:
 def read(path: Path, sizes: Sequence[buckets.Bucket], given: int, *, fps: float | None, at: int | None) -> Shown:
     """The ``given`` frames before frame ``at`` of a clip or a folder of frames, or its last, and what follows them.
 
-    Of the buckets the one with the nearest aspect shows them. ``fps`` is the rate that frames are taken at; None takes
-    all. Frames are counted from 0 at that rate. Raises media.Unusable for what is no clip, WrongUse if it is too short.
+    Of the buckets the one with the nearest aspect shows them, of several the longest. ``fps`` is the rate that frames
+    are taken at; None takes all. Frames are counted from 0 at that rate. Raises media.Unusable for what is no clip,
+    WrongUse if it is too short.
     """
     if path.is_dir():
         blobs, medium = frame_folders.frames(str(path.parent), path.name), "frames"
@@ -57,13 +58,18 @@ def read(path: Path, sizes: Sequence[buckets.Bucket], given: int, *, fps: float 
             f"{path}: {len(line)} frame(s){'' if fps is None else f' at {fps:g} a second'}, and the model goes on from "
             f"{given}{where}; give a longer clip, or another place"
         )
-    bucket = min(sizes, key=lambda one: abs(math.log(one[2] * found.extent.height / one[1] / found.extent.width)))
+    bucket = min(sizes, key=lambda one: (_apart(one, found.extent), -one[0]))
     frames, height, width = bucket
     numbers = line[end - given : end - given + frames].tolist()
     pts = [found.pts[number] for number in numbers] if found.pts else ()
     raw = media.read(blobs, found.medium, numbers, pts, LIMITS.max_pixels)
     pixels = media.resize(raw, buckets.crop(bucket, found.extent, CENTRE, path.name), height, width)
     return Shown(bucket=bucket, given=pixels[:given], true=pixels[given:])
+
+
+def _apart(bucket: buckets.Bucket, extent: media.Extent) -> float:
+    """How far the aspects are apart: 0 if equal."""
+    return abs(math.log(bucket[2] * extent.height / (bucket[1] * extent.width)))
 
 
 def go_on(generator: Generator, shown: Shown, prompt: str, draw: Draw) -> np.ndarray:
