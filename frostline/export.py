@@ -34,6 +34,11 @@ def export(model: Model, base: str | Path, folder: str | Path) -> None:
     if folder.exists():
         raise WrongUse(f"{folder}: exists; name a new folder, or remove that one")
     process, sampled = model.sampled()
+    if process.conditioning != "none":
+        raise Refused(
+            f"{model.folder}: it continues clips, and the stock WanPipeline makes them from words alone; use "
+            "`frostline predict`"
+        )
     scheduler = _stock_scheduler(model, sampled)
     generation.require_base(model, codec)
     pipeline = WanPipeline(

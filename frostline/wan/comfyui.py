@@ -111,6 +111,8 @@ def _of_latents(space: LatentSpace) -> list[str]:
 
 def _of_process(process: Process) -> list[str]:
     found: list[str] = []
+    if process.conditioning != "none":
+        found.append("it continues clips, and nothing there gives it one")
     if process.prediction != "velocity":
         found.append(f"it predicts {process.prediction}; a Wan transformer is taken there to predict the velocity")
     if process.timestep_scale != TIMESTEP_SCALE:

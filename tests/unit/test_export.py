@@ -180,3 +180,9 @@ def test_another_base_is_refused_and_nothing_written(tiny_model, other_base, tmp
     with pytest.raises(Refused, match="vae_digest"):
         export.export(models.load(tiny_model), other_base, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_continues_clips_is_no_wan_pipeline(tiny_continuing, tiny_base, tmp_path):
+    with pytest.raises(Refused, match="it continues clips, and the stock WanPipeline makes them from words alone"):
+        export.export(models.load(tiny_continuing), tiny_base, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -2,9 +2,11 @@ import dataclasses
 import signal
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from frostline import contract, digests, engine, models, trainings
-from frostline.errors import Refused
+from frostline.errors import Refused, WrongUse
 from tests import tiny
 
 
@@ -85,6 +87,25 @@ def test_no_preview_prompts_are_no_previews(tmp_path):
     folder = trained(tmp_path, tiny.data(tmp_path, prompts=()))
     assert models.load(folder).training.complete
     assert not (folder / "preview").exists()
+
+
+def test_a_training_that_continues_clips_says_so_and_shows_held_out_ones_going_on(tmp_path):
+    rows = tiny.data(tmp_path)
+    model = models.load(trained(tmp_path, rows, context=1, buckets={tiny.CLIPS: {"share": 1.0, "batch": 2}}))
+    process, _ = model.sampled()
+    assert (process.conditioning, process.context) == ("context", 1)
+    shown = load_file(next(iter(sorted((tmp_path / "model" / "preview").iterdir()))))["latents"]
+    held_out = rows.batch(rows.rows(tiny.CLIPS, "validation")[:1].tolist()).clean
+    assert torch.equal(shown[:, :, :1], held_out[:, :, :1])
+    assert not torch.equal(shown[:, :, 1:], held_out[:, :, 1:])
+    with pytest.raises(Refused, match="it continues clips; students of such teachers are not built yet"):
+        trainings.require_teacher(model, rows.space)
+
+
+def test_a_context_that_leaves_nothing_to_learn_is_refused(rows):
+    for context in (2, 3):
+        with pytest.raises(WrongUse, match=rf"context {context}: clips of .* have 2 latent frames at most"):
+            trainings.teacher_contract(tiny.train_params(context=context), rows.space)
 
 
 def test_an_early_end_is_said_and_written(tmp_path, rows, capsys):

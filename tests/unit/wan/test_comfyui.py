@@ -159,6 +159,8 @@ def test_a_model_of_other_latents_texts_or_predictions_gets_no_workflow():
             draws="uniform",
             patch_size=(1, 2, 2),
             timestep_scale=1.0,
+            conditioning="context",
+            context=1,
             prediction="v_prediction",
             diffusion=contracts.Diffusion(betas="linear", beta_start=1e-4, beta_end=2e-2, zero_terminal_snr=False),
         ),
@@ -167,6 +169,7 @@ def test_a_model_of_other_latents_texts_or_predictions_gets_no_workflow():
     assert comfyui.unsuited(contract, contract.sampling) == [
         "its latents (4 channels) have not the mean and deviation of a published Wan VAE",
         "its text has 6 tokens, there it has 512",
+        "it continues clips, and nothing there gives it one",
         "it predicts v_prediction; a Wan transformer is taken there to predict the velocity",
         "its timestep is 1 * sigma, there 1000",
     ]
