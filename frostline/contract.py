@@ -134,6 +134,7 @@ class Sampling(Record):
     guidance_low: float | None = pydantic.Field(default=None, exclude_if=_is_none)  # the low-noise expert's, of two
     guidance_form: Literal["external", "folded"]  # folded: sampled with one evaluation at g = 1
     teacher_digest: str | None  # weights it was distilled from
+    negative_prompt: str | None = pydantic.Field(default=None, exclude_if=_is_none)  # away from it; None: the null one
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -170,6 +171,12 @@ class Contract(Record):
     def digest(self) -> str:
         """Digest of everything stated."""
         return digest(self)
+
+    @property
+    def negative_prompt(self) -> str:
+        """What guidance steers away from."""
+        own = self.sampling.negative_prompt if self.sampling else None
+        return self.latent_space.null_prompt if own is None else own
 
 
 class Difference(NamedTuple):

@@ -77,7 +77,8 @@ class Batch:
 def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
     """What ``data/latents.json`` says of the caches of the named sources below a folder.
 
-    Raises WrongUse for no sources and for a folder that no source names, Refused if their latent spaces differ.
+    Raises WrongUse for no sources and for a folder that no source names, Refused if their latent spaces or negative
+    prompts differ.
     """
     root = Path(folder)
     if not names or not root.is_dir():
@@ -92,6 +93,7 @@ def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
     first = next(iter(spaces))
     for name, space in spaces.items():
         contracts.require_same(spaces[first], space, ours_is=f"cache {first}", theirs_is=f"cache {name}", remedy=REMEDY)
+    _require_one_negative(manifests)
     sources = {
         name: {"manifest": digests.of_file(root / name / MANIFEST), "rows": manifest["rows"]}
         for name, manifest in manifests.items()
@@ -102,6 +104,18 @@ def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
         "sources": sources,
     }
     return {**facts, "digest": digests.of_json(facts)}
+
+
+def _require_one_negative(manifests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise Refused if guidance would steer away from one prompt in one source, and from another in the next."""
+    found = {name: list(manifest.get("negative", ())) for name, manifest in manifests.items()}
+    first = next(iter(found))
+    for name, negative in found.items():
+        if negative != found[first]:
+            raise Refused(
+                f"cache {first} and cache {name} hold other negative prompts, {found[first]} and {negative}: run "
+                "`dvc repro`, which gives all of them cache.negative_prompt of params.yaml"
+            )
 
 
 def _space(manifest: Mapping[str, Any], origin: Path) -> LatentSpace:
@@ -263,6 +277,16 @@ class Dataset:
     def null(self) -> Tensor:
         """The null prompt's embedding (1, L, D)."""
         return self._texts([(self.sources[0], NULL)])
+
+    @property
+    def negative_prompt(self) -> str | None:
+        """What guidance steers away from; None for the null prompt."""
+        return next(iter(self.sources[0].negative), None)
+
+    def negative(self) -> Tensor:
+        """The embedding (1, L, D) of what guidance steers away from."""
+        source = self.sources[0]
+        return self._texts([(source, number) for number in source.negative.values() or (NULL,)])
 
     def prompts(self) -> dict[str, Tensor]:
         """The preview prompts and their embeddings (1, L, D)."""

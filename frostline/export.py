@@ -80,6 +80,9 @@ def card(model: Model, name: str, process: Process, sampled: Sampling) -> str:
     scales = " and ".join(f"{scale:g}" for scale in sampled.scales)
     experts = "" if process.expert_boundary is None else _experts(process.expert_boundary)
     steps = "any number" if sampled.allowed_steps is None else ", ".join(map(str, sampled.allowed_steps))
+    away = space.null_prompt if sampled.guidance_form == "folded" else model.contract.negative_prompt
+    if sampled.negative_prompt is not None:
+        folded = f"{folded}; away from {sampled.negative_prompt!r}"
     start = "" if training.start_digest is None else f"\n| went on from the weights | `{training.start_digest}` |"
     return f"""---
 library_name: diffusers
@@ -99,7 +102,7 @@ from diffusers import WanPipeline
 pipeline = WanPipeline.from_pretrained("{name}", torch_dtype={_dtypes(model)})
 frames = pipeline(
     {EXAMPLE!r},
-    negative_prompt={space.null_prompt!r},
+    negative_prompt={away!r},
 {lines}
 ).frames[0]
 ```

@@ -167,6 +167,7 @@ class Generator:
             "shift": shift,
             **self._stated_guidance(draw),
             "guidance_form": self.sampling.guidance_form,
+            "negative_prompt": self._away(draw),
             "weights_digest": self.model.training.weights_digest,
             "contract_digest": self.model.contract.digest,
         }
@@ -196,8 +197,7 @@ class Generator:
 
     def _away(self, draw: Draw) -> str:
         """What guidance steers away from."""
-        null = self.model.contract.latent_space.null_prompt
-        return null if draw.negative_prompt is None else draw.negative_prompt
+        return self.model.contract.negative_prompt if draw.negative_prompt is None else draw.negative_prompt
 
     def _stated_guidance(self, draw: Draw) -> dict[str, float | None]:
         """What acts, or what is folded in; the second number where it is that of two experts."""

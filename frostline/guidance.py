@@ -1,7 +1,7 @@
 """Classifier-free guidance, applied in one place.
 
 Legend
-    v_0       velocity for the null prompt       (B, ...)
+    v_0       velocity for the null prompt       (B, ...), or for a negative prompt in its place
     v_c       velocity for the prompt            (B, ...)
     scale g   v_g = v_0 + g * (v_c - v_0); g = 1 is the prompt alone, g = 0 the null prompt
 

@@ -54,6 +54,13 @@ def student_contract(student: StudentParams, space: LatentSpace, teacher: models
     )
 
 
+def steered(meaning: Contract, away: str | None) -> Contract:
+    """The same model with guidance away from a prompt that its caches hold; None for the null prompt."""
+    if away is None or meaning.sampling is None:
+        return meaning
+    return meaning.model_copy(update={"sampling": meaning.sampling.model_copy(update={"negative_prompt": away})})
+
+
 def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
     """What a network of these params learns to predict, and at which sigmas."""
     return Process(

@@ -65,9 +65,9 @@ def preview(job: Job, network: WanTransformer3DModel, step: int) -> None:
     text = text.to(device)
     noise = randomness.normal_rows(list(range(len(text))), shape, job.params.seed, "preview").to(device)
     guided = record.guidance_form == "external"
-    null = job.dataset.null().to(device).expand_as(text) if guided else None
+    away = job.dataset.negative().to(device).expand_as(text) if guided else None
     velocity = velocities.sampled(
-        network, record.guidance, None, process=job.process, text=text, away=null, context=context
+        network, record.guidance, None, process=job.process, text=text, away=away, context=context
     )
     fresh = randomness.generator(job.params.seed, "preview", "fresh")
     latents = continuation.held(sampling.sampler(record).sample(velocity, noise, generator=fresh), context).cpu()

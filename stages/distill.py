@@ -44,6 +44,7 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     trainings.require_teacher(teacher, dataset.space)
     trainings.require_experts(teacher, student)
     meaning = trainings.student_contract(student, dataset.space, teacher)
+    meaning = trainings.steered(meaning, dataset.negative_prompt)
     network, sources = trainings.begun(teacher, student)
     of_teacher = student.compute.model_copy(update={"recompute": False})  # nothing goes back through it
     identity = {
@@ -60,7 +61,7 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         objective=velocity_matching.objective(
             trainings.process_of(meaning),
             teacher=teacher.transformer,
-            null=dataset.null().to(team.device),
+            null=dataset.negative().to(team.device),
             scale=student.scales[0],
             interval=student.guidance_interval,
             low=teacher.second(student.scales[-1]),

@@ -39,7 +39,7 @@ def train(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     run = settings.run(args.run)
     dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
-    meaning = trainings.teacher_contract(run, dataset.space)
+    meaning = trainings.steered(trainings.teacher_contract(run, dataset.space), dataset.negative_prompt)
     identity = {
         "contract": meaning.digest,
         "dataset": dataset.digest,

@@ -41,6 +41,7 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     report.require_passed(args.preflight, dataset.digest)
     start = starts.load(run.start, dataset.space, run.buckets)
     meaning = trainings.tuned_contract(run, dataset.space, start.contract)
+    meaning = trainings.steered(meaning, dataset.negative_prompt)
     process = trainings.process_of(meaning)
     objective = "flow_matching" if process.prediction == "velocity" else "denoising"
     learning = {"flow_matching": flow_matching, "denoising": denoising}[objective]

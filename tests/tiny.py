@@ -114,6 +114,7 @@ def cache(
     latent_space: LatentSpace | None = None,
     prompts: Sequence[str] = ("two",),
     several: int = 1,
+    negative: str | None = None,
 ) -> Path:
     """Write a source's cache of COUNTS."""
     latent_space = latent_space or space()
@@ -123,7 +124,7 @@ def cache(
         write_items(folder / "items" / bucket / PART, latent_space, bucket, members, made)
     rows = {f"{bucket}/{split}": n for bucket, counts in COUNTS.items() for split, n in counts.items()}
     write_texts(folder, latent_space)
-    seal(folder, latent_space, rows, prompts)
+    seal(folder, latent_space, rows, prompts, negative)
     return folder
 
 
@@ -136,11 +137,18 @@ def prompts_cache(folder: Path, splits: Sequence[str] = ("train", "validation"))
     return folder
 
 
-def seal(folder: Path, latent_space: LatentSpace, rows: Mapping[str, int], previews: Sequence[str] = ("two",)) -> None:
+def seal(
+    folder: Path,
+    latent_space: LatentSpace,
+    rows: Mapping[str, int],
+    previews: Sequence[str] = ("two",),
+    negative: str | None = None,
+) -> None:
     """List what is in a cache's folder, as somebody would who trusts digests alone."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
     ids = {prompt: f"text-{CAPTIONS.index(prompt)}" for prompt in previews}
     facts = {"rows": dict(rows), "prompts": ids, "frozen_parameters": {"vae": 7, "text_encoder": 5}}
+    facts |= {"negative": {negative: f"text-{CAPTIONS.index(negative)}"}} if negative else {}
     writing.seal(folder, latent_space, names, facts, {})
 
 

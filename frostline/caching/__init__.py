@@ -59,6 +59,7 @@ def write_source(
         facts = {
             "rows": what.counts,
             "prompts": what.previews,
+            **({"negative": what.negative} if what.negative else {}),
             "frozen_parameters": {part: codec.parameters_of(part) for part in ("vae", "text_encoder")},
         }
         with pool.one_at_a_time(f"publish-{source}"):

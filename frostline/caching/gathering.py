@@ -24,7 +24,7 @@ from frostline.store.layout import compute
 ORDER = ("frames", "height", "width", "item", "id")
 TEXT_ORDER = ("whose", "item", "text_id")
 FIRST_ORDER = ("text_id", "whose", "item", "caption")  # the first of these tells a text's place, and how it is written
-NULL, PREVIEW, OF_ITEM = 0, 1, 2  # whose a text is; the order they come in
+NULL, BESIDE, OF_ITEM = 0, 1, 2  # whose a text is; the order they come in
 SAMPLED = 1 << 16  # rows that are looked at, at most, to tell where stretches of the order end
 CHARACTERS = 4  # of a caption in a token, about: texts are cut before their tokens are known
 EVERY = 64  # of so many rows, one is looked at if there are few
@@ -39,6 +39,7 @@ class Gathered:
     prompts: Sorter  # rows without media, as Row, and text_ids
     texts: Sorter  # text_id, caption, whose, item: each text once
     previews: dict[str, str]  # text ids of the preview prompts
+    negative: dict[str, str]  # text id of what guidance steers away from, where that is not the null prompt
     repeated: np.ndarray  # first halves of the ids of latents that several rows may have, in order; uint64 (n,)
     buckets: dict[Bucket, int] = field(default_factory=dict[Bucket, int])  # rows of each, those that are shown
     counts: dict[str, int] = field(default_factory=dict[str, int])  # rows by bucket and split: ``5x32x32/train``
@@ -64,10 +65,11 @@ def gathered(rows: Rows, space: LatentSpace, params: CacheParams, device: str, f
             prompts=prompt_rows,
             texts=texts,
             previews={one: wanted.text_id(one, space, params, device) for one in params.preview_prompts},
+            negative={one: wanted.text_id(one, space, params, device) for one in _negative(params)},
             repeated=np.zeros(0, np.uint64),
         )
         with Sorter(folder, FIRST_ORDER, sorting.even_bounds(len(rows)), once=True) as found:
-            found.add(_others(what.previews, space, params, device))
+            found.add(_others(what.previews | what.negative, space, params, device))
             _deal(rows, space, params, device, what, found)
             for distinct in found.tables():
                 what.caption_bytes += int(caption_sizes(distinct, space).sum())
@@ -84,7 +86,7 @@ def latent_ids(rows: Rows, space: LatentSpace, params: CacheParams, device: str)
 
 def text_ids(rows: Rows, space: LatentSpace, params: CacheParams, device: str) -> Iterator[pa.Array]:
     """The text ids likewise."""
-    others = pa.array([space.null_prompt, *params.preview_prompts], pa.string())
+    others = pa.array([space.null_prompt, *params.preview_prompts, *_negative(params)], pa.string())
     yield wanted.of_captions(others, space, params, device)
     for part in rows.parts():
         yield _flat(_with_texts(part.table, space, params, device), "text_ids")
@@ -171,15 +173,20 @@ def _texts_of(table: pa.Table) -> pa.Table:
     )
 
 
-def _others(previews: dict[str, str], space: LatentSpace, params: CacheParams, device: str) -> pa.Table:
-    """The null prompt and the preview prompts."""
+def _negative(params: CacheParams) -> list[str]:
+    """What guidance steers away from, where that is not the null prompt."""
+    return [] if params.negative_prompt is None else [params.negative_prompt]
+
+
+def _others(ids: dict[str, str], space: LatentSpace, params: CacheParams, device: str) -> pa.Table:
+    """The null prompt and prompts of no item, with their text ids."""
     null = wanted.text_id(space.null_prompt, space, params, device)
     return pa.Table.from_pydict(
         {
-            "text_id": pa.array([null, *previews.values()], pa.string()),
-            "caption": pa.array([space.null_prompt, *previews], pa.string()),
-            "whose": pa.array([NULL, *[PREVIEW] * len(previews)], pa.int8()),
-            "item": pa.array([""] * (1 + len(previews)), pa.string()),
+            "text_id": pa.array([null, *ids.values()], pa.string()),
+            "caption": pa.array([space.null_prompt, *ids], pa.string()),
+            "whose": pa.array([NULL, *[BESIDE] * len(ids)], pa.int8()),
+            "item": pa.array([""] * (1 + len(ids)), pa.string()),
         }
     )
 

@@ -72,16 +72,17 @@ def _unique(cache: Cache, opened: Mapping[str, Opened]) -> Iterator[Finding]:
 
 
 def _captions(cache: Cache, opened: Mapping[str, Opened]) -> Iterator[Finding]:
-    """The null prompt comes first; each preview prompt is there."""
+    """The null prompt comes first; prompts of no item are there."""
     names = cache.names(CAPTIONS)
     first = payloads.columns(cache.where(names[0]), ["caption"], cache.space)["caption"] if names else []
     if not len(first) or codec.clean(first[0].as_py()) != codec.clean(cache.space.null_prompt):
         yield findings.damaged(cache.folder / MANIFEST, "the first of its texts is not the null prompt's")
-    previews = pa.array(sorted(cache.listing.prompts.values()), pa.string())
-    there = compute.is_in(previews, _column(opened, names, "text_id").combine_chunks())
-    if absent := previews.filter(compute.invert(there)).to_pylist():
-        what = f"{len(absent)} preview prompts have no text: {_some(absent)}"
-        yield findings.damaged(cache.folder / MANIFEST, what)
+    known = _column(opened, names, "text_id").combine_chunks()
+    for ids, what in ((cache.listing.prompts, "preview"), (cache.listing.negative or {}, "negative")):
+        wanted = pa.array(sorted(ids.values()), pa.string())
+        if absent := wanted.filter(compute.invert(compute.is_in(wanted, known))).to_pylist():
+            says = f"{len(absent)} {what} prompts have no text: {_some(absent)}"
+            yield findings.damaged(cache.folder / MANIFEST, says)
 
 
 def _texts(cache: Cache, opened: Mapping[str, Opened]) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ class Listing(Record):
     rows: dict[str, int]  # by bucket and split
     prompts: dict[str, str]  # text ids of the preview prompts
     frozen_parameters: dict[str, int]
+    negative: dict[str, str] | None = None  # text id of what guidance steers away from; unsaid: the null prompt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
     v_g = v_0 + g (v_c - v_0)
 
-Rows whose caption was dropped keep v_0, and outside the guidance interval the velocity is v_c.
+Outside the guidance interval the velocity is v_c. Rows whose caption was dropped have the null prompt for theirs, and
+keep its v_c, which is v_0 unless guidance steers away from a negative prompt.
 Source of the interval: Kynkaanniemi et al., arXiv:2404.07724, section 3.
 """
 
@@ -33,11 +34,12 @@ def guided(
     low: Low | None = None,
     agreed: Agreed = experts.alone,
 ) -> Teaching:
-    """A teacher's guided velocity; ``null`` is the null prompt's embedding (1, L, D), ``interval`` the guided sigmas.
+    """A teacher's guided velocity; ``null`` is the embedding (1, L, D) that v_0 is of, ``interval`` the guided sigmas.
 
-    Of two experts ``teacher`` and ``scale`` are the high-noise one's, ``low`` is the other, and ``agreed`` is what
-    ``experts.routed`` asks. Puts the teacher into evaluation mode; the velocity raises Refused if it has left it since,
-    because a student would learn its dropout as if it were the truth.
+    ``null`` is that of the null prompt, or of a negative prompt in its place. Of two experts ``teacher`` and ``scale``
+    are the high-noise one's, ``low`` is the other, and ``agreed`` is what ``experts.routed`` asks.
+    Puts the teacher into evaluation mode; the velocity raises Refused if it has left it since, because a student would
+    learn its dropout as if it were the truth.
     """
     both = [teacher, *([] if low is None else [low.network])]
     for one in both:

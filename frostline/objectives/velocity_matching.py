@@ -3,7 +3,8 @@
     L = E || v_theta(noised, sigma, text) - stopgrad v_g ||^2        v_g = v_0 + g (v_c - v_0)
 
 Inputs are real cached latents noised on the trained path, or points of rollouts (``inputs``); pure noise is an input at
-sigma = 1 only. Rows whose caption was dropped keep the target v_0, and outside the guidance interval the target is v_c.
+sigma = 1 only. Rows whose caption was dropped have the null prompt in its place and keep its v_c as their target;
+outside the guidance interval the target is v_c too.
 Source: Meng et al., On Distillation of Guided Diffusion Models, arXiv:2210.03142, eq. 3 (stage one, one fixed weight);
 interval: Kynkaanniemi et al., arXiv:2404.07724, section 3.
 """
@@ -39,7 +40,7 @@ def objective(
     asked_at: inputs.Kind = "latents",
     rollout_steps: int = 8,
 ) -> Objective:
-    """The loss of one batch; ``null`` is the null prompt's embedding (1, L, D), ``interval`` the guided sigmas.
+    """The loss of one batch; ``null`` and ``interval`` as of ``teaching.guided``.
 
     ``low`` is the low-noise expert, where ``teacher`` is the high-noise one of two (``teaching``).
     ``asked_at`` says where the student is asked: on noised latents, or on rollouts of ``rollout_steps`` from noise,

@@ -30,6 +30,7 @@ class CacheParams(Record):
     encode_dtype: Literal["float32", "bfloat16"]
     stored_dtype: Literal["float32", "bfloat16"]
     preview_prompts: tuple[str, ...]  # encoded beside the captions, for the previews of trainings
+    negative_prompt: Annotated[str, pydantic.Field(pattern=r"\S")] | None = None  # guidance's; None: the null prompt
 
 
 class PreflightParams(Record):

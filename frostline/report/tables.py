@@ -79,7 +79,10 @@ def _lines(fields: Sequence[Mapping[str, str]], *, mark: bool = True) -> list[Li
 def _flat(record: Record, prefix: str = "") -> dict[str, str]:
     """A nested record's fields by dotted name, in words."""
     found: dict[str, str] = {}
+    stated = record.model_dump().keys()
     for name, value in record:
+        if name not in stated:
+            continue
         found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Record) else {f"{prefix}{name}": _plain(value)}
     return found
 

@@ -49,8 +49,10 @@ class Latents:
         self._read_items()
         self._read_prompts()
         previews = self.manifest["prompts"]
-        found = self.texts.numbers(keys.of_texts(previews.values()), folder / MANIFEST)
-        self._previews = dict(zip(previews, found.tolist(), strict=True))
+        negative = self.manifest.get("negative", {})  # unsaid where it is the null prompt
+        found = self.texts.numbers(keys.of_texts([*previews.values(), *negative.values()]), folder / MANIFEST).tolist()
+        self._previews = dict(zip(previews, found[: len(previews)], strict=True))
+        self._negative = dict(zip(negative, found[len(previews) :], strict=True))
         self.texts.forget_ids()
         pa.default_memory_pool().release_unused()
 
@@ -162,6 +164,11 @@ class Latents:
     def previews(self) -> dict[str, int]:
         """The preview prompts, and which of the source's texts they are."""
         return self._previews
+
+    @property
+    def negative(self) -> dict[str, int]:
+        """What guidance steers away from, and which of the source's texts it is; none where it is the null prompt."""
+        return self._negative
 
 
 def _splits(facts: pa.Table) -> np.ndarray:

@@ -37,7 +37,7 @@ def build(setup: Setup, files: Sequence[str]) -> dict[str, Node]:
     clip = graph.add("CLIPLoader", "text encoder", clip_name=TEXT_ENCODER, type="wan", device="default")
     vae = graph.add("VAELoader", "VAE", vae_name=VAES[setup.z_dim])
     positive = graph.add("CLIPTextEncode", "prompt", text=PROMPT, clip=clip)
-    negative = graph.add("CLIPTextEncode", "null prompt", text=setup.negative, clip=clip)
+    negative = graph.add("CLIPTextEncode", "negative prompt", text=setup.negative, clip=clip)
     models = [_model(graph, file, setup.shift) for file in files]
     between = {"positive": positive, "negative": negative}
     sampled = _sampled(graph, setup, models, between, _latents(graph, setup, vae))

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from frostline import contract, records
+from frostline import contract, digests, records, trainings
 from frostline.errors import Refused, WrongUse
+from frostline.wan import declaring, families
 from tests import conftest, tiny
 
 
@@ -40,6 +41,22 @@ def test_what_was_saved_is_what_is_loaded(tmp_path):
     assert contract.load(tmp_path) == whole
     assert contract.load(tmp_path).digest == whole.digest
     assert contract.Contract(latent_space=tiny.space()).digest != whole.digest
+
+
+def test_a_negative_prompt_is_part_of_what_is_said_and_unsaid_it_changes_no_digest(tmp_path):
+    plain = declaring.sampling(families.FAMILIES[0])
+    said = plain.model_dump(mode="json")
+    assert "negative_prompt" not in said
+    assert contract.digest(plain) == digests.of_json({name: said[name] for name in said})
+    whole = contract.Contract(latent_space=tiny.space(), process=tiny.process(), sampling=plain)
+    assert whole.negative_prompt == "" == contract.Contract(latent_space=tiny.space()).negative_prompt
+    steered = trainings.steered(whole, "blurred")
+    assert steered.negative_prompt == "blurred"
+    assert contract.differences(whole, steered) == [("sampling.negative_prompt", None, "blurred")]
+    assert len({one.digest for one in (whole, steered, trainings.steered(whole, "dull"))}) == 3
+    assert trainings.steered(whole, None) == whole
+    contract.save(steered, tmp_path)
+    assert contract.load(tmp_path) == steered
 
 
 def test_a_contract_with_an_unknown_word_is_refused(tmp_path):

@@ -56,6 +56,27 @@ def test_a_batch_is_normalised_padded_and_loses_the_captions_it_must(root):
     assert torch.equal(rows.prompts()["two"], latents.pad([texts[2]], 6))
 
 
+def test_guidance_steers_away_from_the_null_prompt_or_from_what_the_caches_name(root):
+    tiny.cache(root / "a")
+    plain = indexed(root, "a")
+    assert plain.negative_prompt is None
+    assert torch.equal(plain.negative(), plain.null())
+    shutil.rmtree(root)
+    tiny.cache(root / "a", negative="three")
+    steered = indexed(root, "a")
+    assert steered.negative_prompt == "three"
+    assert torch.equal(steered.negative(), latents.pad([tiny.texts(tiny.space())[3]], 6))
+    assert torch.equal(steered.null(), plain.null())
+    assert list(steered.prompts()) == ["two"]
+
+
+def test_sources_with_other_negative_prompts_are_not_one_dataset(root):
+    tiny.cache(root / "a", negative="three")
+    tiny.cache(root / "b")
+    with pytest.raises(Refused, match=r"cache a and cache b hold other negative prompts, \['three'\] and \[\]"):
+        indexed(root, "a", "b")
+
+
 def test_a_batch_shows_the_captions_it_is_told_to_and_else_the_first(root):
     tiny.cache(root / "a", several=2)
     rows, texts = indexed(root, "a"), tiny.texts(tiny.space())

@@ -130,6 +130,17 @@ def test_the_card_states_the_call_and_the_contract_travels_along(tiny_model, tin
     assert contract.load(tmp_path / "out") == model.contract
 
 
+@pytest.mark.parametrize(("form", "called_with"), [("external", "blurred"), ("folded", "")])
+def test_the_card_says_what_guidance_steers_away_from(form, called_with, make_model, tmp_path):
+    changed = {"guidance_form": form, "negative_prompt": "blurred"}
+    model = models.load(make_model(tmp_path / "model", sampling=changed))
+    card = export.card(model, "x", *model.sampled())
+    assert f"    negative_prompt={called_with!r},\n" in card
+    assert "away from 'blurred'" in card
+    plain = models.load(make_model(tmp_path / "plain", sampling={"guidance_form": form}))
+    assert "away from" not in export.card(plain, "x", *plain.sampled())
+
+
 def test_the_card_names_what_a_model_went_on_from_where_one_did(tiny_model):
     model = models.load(tiny_model)
     assert "went on from" not in export.card(model, "plain", *model.sampled())

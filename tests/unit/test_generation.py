@@ -223,6 +223,16 @@ def test_a_student_of_two_experts_says_both_guidances_that_are_folded_in(make_mo
         student.latents([SEVEN], Draw(seed=0, negative_prompt="a", **IMAGE))
 
 
+def test_a_negative_prompt_of_the_contract_steers_until_another_is_named(teacher, make_model, base_codec, tmp_path):
+    folder = make_model(tmp_path / "steered", sampling={"negative_prompt": TWO})
+    steered = generation.Generator(models.load(folder), base_codec)
+    for given, same in ((None, TWO), ("", ""), (SEVEN, SEVEN)):
+        found = steered.latents([SEVEN], Draw(seed=0, negative_prompt=given, **IMAGE))
+        assert torch.equal(found, teacher.latents([SEVEN], Draw(seed=0, negative_prompt=same, **IMAGE)))
+        assert steered.describe(Draw(seed=0, negative_prompt=given, **IMAGE))["negative_prompt"] == same
+    assert teacher.describe(Draw(seed=0, **IMAGE))["negative_prompt"] == ""
+
+
 def test_text_is_padded_to_the_contracts_length(teacher):
     assert teacher.texts([SEVEN, "a"]).shape[:2] == (2, teacher.codec.latent_space.text_length)
 

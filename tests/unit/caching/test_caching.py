@@ -98,6 +98,21 @@ def test_every_distinct_caption_is_stored_once_and_found_again(codec, whole):
     torch.testing.assert_close(text(latents, latents.previews["zero"]), texts[4], atol=1e-5, rtol=0)
 
 
+def test_what_guidance_steers_away_from_is_stored_beside_the_captions_and_else_unsaid(codec, whole, tmp_path):
+    assert "negative" not in files.read_json(whole / MANIFEST)
+    assert Latents(whole).negative == {}
+    asked = []
+    settings = tiny.cache_params(negative_prompt="eight nine")
+    shutil.copytree(whole.parent / "pool", tmp_path / "pool")
+    write(ROWS, codec, tmp_path, counting(asked), settings=settings)
+    assert asked == []
+    latents = Latents(tmp_path / "tiny")
+    [(prompt_, number)] = latents.negative.items()
+    assert (prompt_, latents.previews.keys()) == ("eight nine", {"zero"})
+    torch.testing.assert_close(text(latents, number), codec.encode_text(["eight nine"])[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(text(latents, 0), codec.encode_text([""])[0], atol=1e-5, rtol=0)
+
+
 def test_a_bfloat16_text_encoder_loses_nothing_in_half_the_bytes(tiny_base, tmp_path):
     base = shutil.copytree(tiny_base, tmp_path / "base")
     path = base / "text_encoder" / "config.json"

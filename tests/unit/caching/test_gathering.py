@@ -64,6 +64,17 @@ def test_texts_come_once_the_null_prompt_first_then_previews_then_by_the_first_i
     assert what.previews == {"preview": text_id("preview")}
 
 
+def test_what_guidance_steers_away_from_stands_with_the_previews(tmp_path):
+    params = tiny.cache_params(preview_prompts=["preview"], negative_prompt="blurred")
+    rows = Columns.of(Row, [row(1, caption="early")])
+    with gathering.gathered(rows, tiny.space(), params, "cpu", tmp_path) as what:
+        captions = whole(what.texts)["caption"].to_pylist()
+        assert (captions[0], sorted(captions[1:3]), captions[3:]) == ("", ["blurred", "preview"], ["early"])
+        assert what.negative == {"blurred": text_id("blurred")}
+    ids = [one for part in gathering.text_ids(rows, tiny.space(), params, "cpu") for one in part.to_pylist()]
+    assert set(ids) == {text_id(caption) for caption in captions}
+
+
 def test_a_caption_that_is_an_item_s_as_well_as_a_preview_stands_with_the_previews(gathered):
     assert whole(gathered(row(1, caption="preview")).texts)["caption"].to_pylist() == ["", "preview"]
 

@@ -141,6 +141,7 @@ def test_a_cache_of_another_base_and_one_that_was_not_indexed(project):
         (lambda m: m["parts"].pop(), "a file that the manifest does not list"),
         (lambda m: m["parts"][0].update(rows=3), "rows where the manifest says 3"),
         (lambda m: m["prompts"].update(more="0" * 32), "1 preview prompts have no text: " + "0" * 32),
+        (lambda m: m.update(negative={"more": "0" * 32}), "1 negative prompts have no text: " + "0" * 32),
         (lambda m: m.pop("rows"), "missing key 'rows'"),
         (lambda m: m["parts"][0].update(name="items/x.parquet"), "no name of a part"),
     ],

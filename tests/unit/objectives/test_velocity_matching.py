@@ -58,6 +58,18 @@ def test_rows_without_a_caption_keep_the_null_prompt_s_velocity(teacher):
     torch.testing.assert_close(found[0], 3 * v_c[0] - 2 * v_0[0])
 
 
+def test_guidance_away_from_a_negative_prompt_leaves_rows_without_a_caption_as_they_are(teacher):
+    given = batch(dropped=(False, True, False))
+    away = randomness.normal((1, 6, 8), "negative")
+    v_0, v_c = velocities(teacher, given)
+    noised = path.noised(CLEAN, NOISE, SIGMA)
+    v_away = transformer.velocity_fn(teacher, away.expand_as(given.text), tiny.process())(noised, SIGMA)
+    taught = teaching.guided(tiny.process(), teacher=teacher, null=away, scale=3.0, interval=EVERYWHERE)
+    found = taught(given)(noised, SIGMA)
+    torch.testing.assert_close(found[1], v_0[1])
+    torch.testing.assert_close(found[0], 3 * v_c[0] - 2 * v_away[0])
+
+
 def test_outside_the_interval_there_is_no_guidance(teacher):
     v_0, v_c = velocities(teacher, batch())
     found = target(teacher, batch(), 2.0, (0.3, 0.8))

@@ -151,6 +151,15 @@ def test_frames_that_the_vae_would_cut_are_refused(tmp_path, values):
     assert "5 or 9, not 6" in said
 
 
+def test_what_guidance_steers_away_from_may_be_left_out_and_says_something_otherwise(tmp_path, values):
+    assert params.load(DEFAULT).cache.negative_prompt is None
+    values["cache"]["negative_prompt"] = " "
+    assert "cache.negative_prompt" in refusal(tmp_path, values)
+    values["cache"]["negative_prompt"] = "blurred"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    assert params.load(tmp_path / "params.yaml").cache.negative_prompt == "blurred"
+
+
 def test_an_unknown_name_says_which_there_are():
     loaded = params.load(DEFAULT)
     for ask, has in ((loaded.source, "digits"), (loaded.run, "teacher"), (loaded.student, "guided")):

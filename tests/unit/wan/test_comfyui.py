@@ -5,7 +5,7 @@ import torch
 
 from frostline import contract as contracts
 from frostline import sampling, schedule
-from frostline.wan import comfyui, declaring, families, names
+from frostline.wan import comfyui, declaring, families, names, workflow
 from tests import tiny
 from tests.golden.wan import cases, small
 from tests.unit.wan.test_families import BY_NAME, RECORDED, module_of, shapes_of
@@ -93,6 +93,15 @@ def test_a_published_model_is_sampled_as_published():
     assert (made.fps, made.z_dim, made.change, made.bucket) == (16, 16, None, BUCKET)
     assert any(note.startswith("uni_pc has other formulas") for note in made.notes)
     assert any("not rounded" in note for note in made.notes)
+
+
+def test_a_workflow_steers_away_from_what_the_contract_says():
+    assert setup(published()).negative == ""
+    nodes = workflow.build(setup(published(negative_prompt="blurred")), ["m.safetensors"])
+    texts = {number: node["inputs"]["text"] for number, node in nodes.items() if node["class_type"] == "CLIPTextEncode"}
+    [sampler] = [node["inputs"] for node in nodes.values() if node["class_type"] == "SamplerCustom"]
+    assert texts[sampler["negative"][0]] == "blurred"
+    assert texts[sampler["positive"][0]] != "blurred"
 
 
 def test_guidance_that_is_folded_in_is_not_applied_again():
