@@ -23,12 +23,15 @@ def main() -> None:
     args = _arguments()
     gc.disable()  # what is known of media is much and has no cycles; to look for them takes longer than all else
 
-    from frostline import manifest, params, workspace
+    from frostline import given, manifest, params, workspace
     from frostline.sources import preparing
     from frostline.sources.sheets import Sheets
 
     manifest.without_pandas()
-    name, source, sheets = args.source, params.load(args.params).source(args.source), Sheets()
+    settings = params.load(args.params)
+    if args.require_given:
+        given.require(settings)
+    name, source, sheets = args.source, settings.source(args.source), Sheets()
     means = preparing.Means(processes=args.processes, verify=args.verify, progress=_progress(name), look=sheets.look)
     with workspace.lock(args.manifest):
         rows, rejected = preparing.columns(name, source, means)
@@ -52,6 +55,9 @@ def _arguments() -> argparse.Namespace:
         "--processes", type=_positive, default=len(os.sched_getaffinity(0)), help="that decode; by default one a CPU"
     )
     parser.add_argument("--verify", action="store_true", help="read all bytes, whatever sizes and times of files say")
+    parser.add_argument(
+        "--require-given", action="store_true", help="look first whether all is there that later stages begin with"
+    )
     return parser.parse_args()
 
 

@@ -1,20 +1,31 @@
 """`frostline preset`: settings of presets/NAME.yaml laid over params.yaml, comments kept."""
 
 import io
+import itertools
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from frostline.cli import laying, output
 from frostline.errors import WrongUse
 
+HARDWARE = "Hardware: "
+
+
+class Head(NamedTuple):
+    """What a preset says of itself in the comment it begins with."""
+
+    what: str  # its first line
+    hardware: str  # that of the line which begins so
+
 
 def preset(
     name: Annotated[
         str | None, typer.Argument(help="Of a file in the presets folder; without it they are listed.")
     ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List them, with the hardware each asks for.")] = False,
     params: Annotated[Path, typer.Option(help="The file to change.")] = Path("params.yaml"),
     presets: Annotated[Path, typer.Option(help="Folder of presets.")] = Path("presets"),
     as_json: Annotated[bool, typer.Option("--json", help="Print what was changed as JSON.")] = False,
@@ -23,14 +34,17 @@ def preset(
 
     Null takes a key away, unless the key may be null.
     """
-    if name is None:
-        names = _names(presets)
-        output.say("\n".join(names), {"presets": names}, as_json=as_json)
+    if name is None or listed:
+        heads = {one: head(_file(presets, one)) for one in _names(presets)}
+        facts = {"presets": {one: found._asdict() for one, found in heads.items()}}
+        output.say("\n".join(_list(heads)), facts, as_json=as_json)
         return
     changed = apply(params, _file(presets, name))
+    absent = _absent(params)
     lines = [f"{key}: {old} -> {new}" for key, (old, new) in changed.items()]
-    facts = {"params": str(params), "changed": {key: [str(old), str(new)] for key, (old, new) in changed.items()}}
-    output.say("\n".join([*lines, f"{params}: {len(changed)} value(s) changed"]), facts, as_json=as_json)
+    stated = {key: [str(old), str(new)] for key, (old, new) in changed.items()}
+    facts = {"params": str(params), "changed": stated, "absent": absent}
+    output.say("\n".join([*lines, f"{params}: {len(changed)} value(s) changed", *absent]), facts, as_json=as_json)
 
 
 def apply(params: Path, preset: Path) -> dict[str, tuple[Any, Any]]:
@@ -51,6 +65,33 @@ def apply(params: Path, preset: Path) -> dict[str, tuple[Any, Any]]:
     records.parse(Params, safe_load(text.getvalue()), origin=f"{preset} over {params}")
     files.write_text(params, text.getvalue())
     return changed
+
+
+def head(preset: Path) -> Head:
+    """What a preset's first comment says; empty where it says nothing."""
+    found = itertools.takewhile(lambda line: line.startswith("#"), preset.read_text("utf-8").splitlines())
+    lines = [line.removeprefix("#").strip() for line in found]
+    hardware = (line.removeprefix(HARDWARE) for line in lines if line.startswith(HARDWARE))
+    return Head(next(iter(lines), ""), next(hardware, ""))
+
+
+def _list(heads: dict[str, Head]) -> list[str]:
+    """A line or two for each preset."""
+    wide = max(map(len, heads), default=0)
+    rows = [(name if first else "", text) for name, of in heads.items() for first, text in _told(of)]
+    return [f"{name:<{wide}}  {text}".rstrip() for name, text in rows]
+
+
+def _told(of: Head) -> list[tuple[bool, str]]:
+    return [(True, of.what), *([(False, of.hardware)] if of.hardware else [])]
+
+
+def _absent(params: Path) -> list[str]:
+    """What the user has to bring yet."""
+    from frostline import given
+    from frostline import params as records
+
+    return given.absent(records.load(params), params.parent)
 
 
 def _yaml() -> Any:
