@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from frostline import params, randomness, sampling, schedule, trainings
+from frostline import params, randomness, records, sampling, schedule
 from frostline.checks import schedule_coverage
 from frostline.cli import preset as commands
+from frostline.contract import Sampling
 from frostline.estimating import figures
 from frostline.estimating.figures import Figure
 from frostline.wan import families
+from tests import conftest
 
 ROOT = Path(__file__).parents[3]
 COMMAND = "$ frostline estimate "
@@ -131,7 +133,8 @@ def test_trainings_of_a_preset_are_where_their_models_are_sampled(path: Path, pr
     frostline("preset", path.stem)
     settings = params.load()
     for loop in (*settings.tuned.values(), *settings.students.values()):
-        record = trainings.sampling(loop, guidance=1.0, form="folded", teacher=None)
+        asked = {"sampler": loop.sampling.sampler, "steps": loop.sampling.steps, "shift": loop.sampling.shift}
+        record = records.parse(Sampling, {**conftest.EXTERNAL, **asked}, origin="a preset")
         visited = sampling.sampler(record).sigmas(record.steps, record.shift)
         draws = schedule.DRAWS[loop.draws](100_000, loop.shift, randomness.generator("presets"))
         assert schedule_coverage.check(draws=draws, sampler_sigmas=visited, intended_sigmas=visited).verdict == "pass"
