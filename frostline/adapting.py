@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from diffusers import WanTransformer3DModel
-from torch import Tensor
-
-from frostline import digests, files, models, records, weights
+from frostline import digests, files, merging, models, weights
 from frostline.contract import Contract
 from frostline.errors import Refused, WrongUse
-from frostline.models import Base, Training
+from frostline.merging import Merged
+from frostline.models import Base
 from frostline.origins import Origin
 from frostline.records import Record
 from frostline.wan import lora, lora_files, streaming
@@ -24,22 +21,8 @@ from frostline.wan.loading import Plan
 from frostline.wan.lora import Extracted, Lora
 from frostline.wan.names import Naming
 
-RECORD = "merged.json"
 METADATA = "frostline.lora"
 STAGE = "merge"
-
-
-class Merged(Record):
-    """What a merged model's weights are made of."""
-
-    model: str  # name of its folder
-    model_weights_digest: str
-    lora: str  # name of its file
-    lora_digest: str
-    scale: float
-    matrices: int  # that were changed
-    training: Training | None  # how the model came to be, before anything was added
-    earlier: "Merged | None"  # what that model was merged of itself
 
 
 class Source(Record):
@@ -74,12 +57,11 @@ def merge(origin: Origin, file: Path, folder: Path, *, scale: float = 1.0) -> Me
         scale=scale,
         matrices=len(change),
         training=origin.training,
-        earlier=_earlier(origin.place),
+        earlier=merging.earlier(origin.place),
     )
     with files.new_folder(folder) as beside:
-        _write_weights(beside, plan, contract, change, scale)
+        merging.write(beside, plan, contract, change, record)
         models.describe(beside, contract, base, _training(origin))
-        files.write_json(beside / RECORD, record.model_dump(mode="json"))
     return record
 
 
@@ -132,11 +114,6 @@ def _declared(origin: Origin) -> tuple[Contract, Base]:
     return origin.contract, origin.base
 
 
-def _earlier(place: Path) -> Merged | None:
-    path = place / RECORD
-    return records.parse(Merged, files.read_json(path), origin=str(path)) if path.is_file() else None
-
-
 def _training(origin: Origin) -> dict[str, Any]:
     """What is true of merged weights: nobody trained them as they are."""
     known = None if origin.training is None else origin.training.parameters
@@ -151,18 +128,6 @@ def _training(origin: Origin) -> dict[str, Any]:
         "teacher_digest": None,
         "tensor_sources": None,
     }
-
-
-def _write_weights(folder: Path, plan: Plan, contract: Contract, change: Lora, scale: float) -> None:
-    with torch.device("meta"):
-        network: Any = WanTransformer3DModel.from_config(plan.config)
-    network.save_config(folder / "transformer")
-    with streaming.opened(plan) as tensors:
-
-        def read(name: str) -> Tensor:
-            return lora.merged(name, tensors[name], change, scale)
-
-        weights.write(folder / models.WEIGHTS, plan.kinds, read, models.stated(contract))
 
 
 def _require_alike(after: Plan, before: Plan, model: Path, base: Path) -> None:

@@ -14,7 +14,8 @@ import tqdm
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import failing, loading, randomness, schedule, sharding, validation
+from frostline import averages, failing, loading, randomness, schedule, sharding, transformer, validation
+from frostline.averages import OfAll, OfPart
 from frostline.batches import Batches, Share
 from frostline.checkpoints import Checkpoints
 from frostline.dataset import Batch
@@ -25,6 +26,8 @@ from frostline.optimizer import Optimizer
 from frostline.progress import Progress, validation_loss
 from frostline.speed import Meter
 from frostline.workspace import Preemption
+
+Averaged = OfAll[WanTransformer3DModel] | OfPart[WanTransformer3DModel]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +52,7 @@ def run(job: Job) -> Outcome:
     validate_every = params.validate_every.in_steps(batches.steps_per_epoch)
     end = params.steps if params.stop_at is None else min(params.stop_at, params.steps)
 
-    average = Average(job.network, params.ema_decay)
-    sharding.place(average.network, params.compute, team)
-    network = sharding.place(job.network, params.compute, team).train()
+    network, average = _placed(job)
     optimizer = Optimizer(network, params.optimizer, params.steps)
     checkpoints = Checkpoints(job.work, job.belongs_to, params.keep, team)
     progress = _resume(job, checkpoints, network, average, optimizer)
@@ -92,8 +93,9 @@ def run(job: Job) -> Outcome:
                 bar.set_postfix({"loss": loss, **meter.look(), **_skips(progress)}, refresh=False)
             best = False
             if progress.step % validate_every == 0 or last:
-                best = progress.validated(validation.losses(job, average.network)) and params.keep.best > 0 and not last
-                validation.preview(job, average.network, progress.step)
+                with average.shown() as shown:
+                    best = progress.validated(validation.losses(job, shown)) and params.keep.best > 0 and not last
+                    validation.preview(job, shown, progress.step)
             if progress.step % params.checkpoint_every == 0 or asked or best:
                 _save(checkpoints, progress, network, average, optimizer)
             if asked:
@@ -101,7 +103,19 @@ def run(job: Job) -> Outcome:
                 preemption.stop_if_asked(str(job.work))
 
     checkpoints.wait()
-    return Outcome(network=average.network, progress=progress, maturity=average.maturity(progress.step))
+    return Outcome(network=average.settled(), progress=progress, maturity=average.maturity(progress.step))
+
+
+def _placed(job: Job) -> tuple[WanTransformer3DModel, Averaged]:
+    """The network in this process's part of it, and the average of all that moves in it."""
+    params, team = job.params, job.team
+    counts = transformer.parameters(job.network)
+    if counts["trainable"] < counts["all"]:
+        network = sharding.place(job.network, params.compute, team).train()
+        return network, OfPart(network, params.ema_decay)
+    average = Average(job.network, params.ema_decay)
+    sharding.place(average.network, params.compute, team)
+    return sharding.place(job.network, params.compute, team).train(), OfAll(average)
 
 
 def _batches(job: Job) -> Batches:
@@ -144,7 +158,7 @@ def _save(
     checkpoints: Checkpoints,
     progress: Progress,
     network: WanTransformer3DModel,
-    average: Average[WanTransformer3DModel],
+    average: Averaged,
     optimizer: Optimizer,
 ) -> None:
     looked = [point for point in progress.validation[-1:] if point["step"] == progress.step]
@@ -156,7 +170,7 @@ def _resume(
     job: Job,
     checkpoints: Checkpoints,
     network: WanTransformer3DModel,
-    average: Average[WanTransformer3DModel],
+    average: Averaged,
     optimizer: Optimizer,
 ) -> Progress:
     """Where the newest checkpoint stands, with weights, average and optimiser as they were."""
@@ -170,12 +184,10 @@ def _resume(
     return Progress.of(state)
 
 
-def _tensors(
-    network: WanTransformer3DModel, average: Average[WanTransformer3DModel], optimizer: Optimizer
-) -> dict[str, dict[str, Tensor]]:
+def _tensors(network: WanTransformer3DModel, average: Averaged, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
     return {
-        "network": network.state_dict(),
-        "average": average.network.state_dict(),
+        "network": averages.moving(network),
+        "average": average.tensors(),
         "optimizer": optimizer.tensors(),
     }
 

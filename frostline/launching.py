@@ -21,7 +21,12 @@ SAVING = 3600  # seconds that a process has to save its progress in after SIGTER
 
 
 def together(
-    params: LaunchParams, module: str, work: Callable[[processes.Team], None], *, output: Path | None = None
+    params: LaunchParams,
+    module: str,
+    work: Callable[[processes.Team], None],
+    *,
+    output: Path | None = None,
+    sharded: bool = False,
 ) -> None:
     """Have work done by as many processes as are asked for; the one that leads locks the output, if one is named.
 
@@ -31,7 +36,10 @@ def together(
     if processes.STARTED not in os.environ and params.nodes * params.gpus_per_node > 1:
         launch(params, module, sys.argv[1:])
         return
-    with processes.joined(params) as team, workspace.lock(output) if output and team.leads else nullcontext():
+    with (
+        processes.joined(params, sharded=sharded) as team,
+        workspace.lock(output) if output and team.leads else nullcontext(),
+    ):
         work(team)
 
 

@@ -29,12 +29,11 @@ class Optimizer:
         self.parts: dict[str, tuple[torch.optim.Optimizer, float]] = {}
         if params.muon_rate is not None:
             self.parts["muon"] = (Muon(matrices, lr=params.muon_rate), params.muon_rate)
-        self.parts["adamw"] = (
-            torch.optim.AdamW(
+        if rest:  # of an adapter inside blocks there is none where Muon moves matrices
+            adamw = torch.optim.AdamW(
                 rest, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
-            ),
-            params.adamw_rate,
-        )
+            )
+            self.parts["adamw"] = (adamw, params.adamw_rate)
 
     def clip(self) -> Tensor:
         """Shorten the gradients of all parameters to the norm ``clip`` where it is more; returns what it was."""

@@ -1,7 +1,7 @@
 """The processes that train one model together: who this one is, and what they tell one another.
 
-One process on a CPU is a team of one: it starts no group and asks nobody. More are started by torchrun (see
-``launching``), one for each GPU, or as many as are asked for on the CPU, where gloo carries what they say.
+One process on a CPU is a team of one: it starts no group and asks nobody, unless it is to shard. More are started by
+torchrun (see ``launching``), one for each GPU, or as many as are asked for on the CPU, where they talk by gloo.
 
 Names:  rank    number of a process; 0 leads: it alone prints, and writes what is not sharded
         world   how many there are
@@ -76,13 +76,14 @@ ALONE = Team()
 
 
 @contextlib.contextmanager
-def joined(launch: LaunchParams) -> Iterator[Team]:
+def joined(launch: LaunchParams, *, sharded: bool = False) -> Iterator[Team]:
     """The team that this process belongs to, until the end of the block.
 
+    ``sharded``: one process on a CPU shards too, as it is where weights are computed with in another dtype than held.
     Raises WrongUse if GPUs are asked for and there are none, or fewer than processes.
     """
     device = _device(launch)
-    if STARTED not in os.environ and device.type == "cpu":
+    if STARTED not in os.environ and device.type == "cpu" and not sharded:
         yield ALONE
         return
     _meet(device)

@@ -8,6 +8,7 @@ Source: Zhao et al., PyTorch FSDP, arXiv:2304.11277; the per-parameter form is `
 """
 
 import warnings
+from collections.abc import Mapping
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -20,6 +21,7 @@ from frostline.params.trainings import ComputeParams
 from frostline.processes import Team
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISE = ("time_embedder", "time_proj")  # of the condition embedder: what embeds time
 
 
 def place(network: WanTransformer3DModel, compute: ComputeParams, team: Team) -> WanTransformer3DModel:
@@ -27,28 +29,34 @@ def place(network: WanTransformer3DModel, compute: ComputeParams, team: Team) ->
 
     Raises WrongUse for bfloat16 in one process on a CPU, which is emulated there.
     """
-    dtype = _dtype(compute, team)
+    computed = dtype(compute, team)
     if compute.recompute:
         network.enable_gradient_checkpointing()
     if compute.compile:
         for block in network.blocks:
             block.compile()
     if team.mesh is not None:
-        _shard(network, dtype, team)
+        _shard(network, computed, team)
     return network
 
 
 def gathered(network: nn.Module, *, leads: bool) -> dict[str, Tensor]:
     """All weights, whole and on the CPU, for the process that leads; the others give theirs and get nothing."""
+    return whole(network.state_dict(), leads=leads)
+
+
+def whole(tensors: Mapping[str, Tensor], *, leads: bool) -> dict[str, Tensor]:
+    """The same of some tensors."""
     found: dict[str, Tensor] = {}
-    for name, tensor in network.state_dict().items():
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    for name, tensor in tensors.items():
+        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if leads:
-            found[name] = whole.cpu()
+            found[name] = full.cpu()
     return found
 
 
-def _dtype(compute: ComputeParams, team: Team) -> torch.dtype:
+def dtype(compute: ComputeParams, team: Team) -> torch.dtype:
+    """What blocks compute in; raises WrongUse for bfloat16 in one process on a CPU that shards nothing."""
     if compute.dtype == "auto":
         return torch.float32 if team.device.type == "cpu" else torch.bfloat16
     if team.mesh is None and compute.dtype == "bfloat16":
@@ -63,8 +71,8 @@ def _shard(network: WanTransformer3DModel, dtype: torch.dtype, team: Team) -> No
     # What a linear layer returns is a view, and nothing here changes one in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     conditions = network.condition_embedder
-    for module in (conditions.time_embedder, conditions.time_proj):
-        fully_shard(module, mesh=team.mesh, mp_policy=precise)
+    for name in PRECISE:
+        fully_shard(conditions.get_submodule(name), mesh=team.mesh, mp_policy=precise)
     for module in (network.patch_embedding, conditions.text_embedder):
         fully_shard(module, mesh=team.mesh, mp_policy=at_the_door)
     for block in network.blocks:

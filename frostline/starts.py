@@ -1,7 +1,7 @@
 """What a training goes on from: the weights of a model that was made here, or of a fetched one, where that makes sense.
 
-Everything is asked of the contract before a tensor is read. The weights come as masters: float32, in memory of their
-own, free to move.
+Everything is asked of the contract before a tensor is read. Where all weights are trained they come as masters:
+float32, in memory of their own, free to move. Where an adapter is trained beside them they are frozen, as stored.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from frostline import contract as contracts
-from frostline import teachers
+from frostline import sharding, teachers
 from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.errors import Refused, WrongUse
 from frostline.models import Model
 from frostline.store import layout
-from frostline.wan import families, pins
+from frostline.wan import families, loading, pins
 
 
 def load(folder: str | Path, space: LatentSpace, buckets: Iterable[str]) -> Model:
@@ -26,6 +26,30 @@ def load(folder: str | Path, space: LatentSpace, buckets: Iterable[str]) -> Mode
     Raises WrongUse if there is none, Refused with the reason and the remedy if it cannot be gone on from.
     """
     folder = Path(folder)
+    _require_sound(folder, space, buckets)
+    start = _finished(teachers.load(folder, torch.float32))
+    return dataclasses.replace(start, transformer=_masters(start.transformer))
+
+
+def frozen(folder: str | Path, space: LatentSpace, buckets: Iterable[str], computed: torch.dtype) -> Model:
+    """The same, never to be moved; raises as ``load``.
+
+    Weights are held in the dtype of their files, or that of the arithmetic, ``computed``, if it is narrower: to round
+    them once is what rounding them at each use comes to. What embeds time, and norms, are in float32.
+    """
+    folder = Path(folder)
+    _require_sound(folder, space, buckets)
+    stored = teachers.plan(folder).dtype
+    dtype = computed if computed.itemsize < stored.itemsize else stored
+    start = _finished(teachers.load(folder, dtype, sharding.PRECISE))
+    network = start.transformer
+    for name, parameter in network.named_parameters():
+        parameter.data = parameter.detach().to(loading.held_in(network, name, dtype, sharding.PRECISE))
+    return dataclasses.replace(start, transformer=network.requires_grad_(False))
+
+
+def _require_sound(folder: Path, space: LatentSpace, buckets: Iterable[str]) -> None:
+    """Raise unless a folder says that it can be gone on from."""
     _require_there(folder)
     _require_one_network(folder)
     meaning = contracts.load(folder)
@@ -34,11 +58,13 @@ def load(folder: str | Path, space: LatentSpace, buckets: Iterable[str]) -> Mode
     if meaning.sampling is not None:
         _require_plain(folder, meaning.sampling)
     _require_whole_patches(folder, process, space, buckets)
-    start = teachers.load(folder, torch.float32)
+
+
+def _finished(start: Model) -> Model:
     if not start.training.complete:
         done, planned = start.training.steps_done, start.training.steps_planned
-        raise Refused(f"{folder}: unfinished, {done} of {planned} steps: finish its training first")
-    return dataclasses.replace(start, transformer=_masters(start.transformer))
+        raise Refused(f"{start.folder}: unfinished, {done} of {planned} steps: finish its training first")
+    return start
 
 
 def _require_there(folder: Path) -> None:

@@ -3,6 +3,7 @@
 A published one may be two experts: ``transformer`` for high noise, ``transformer_2`` for low, each with its guidance.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -14,14 +15,16 @@ from frostline.contract import Contract
 from frostline.errors import Refused, WrongUse
 from frostline.models import PUBLISHED, Base, Model, Training
 from frostline.wan import layouts, loading, pins
-from frostline.wan.layouts import EXPERTS, Layout
+from frostline.wan.layouts import EXPERTS, Layout, Source
+from frostline.wan.loading import Plan
 
 
-def load(folder: str | Path, dtype: torch.dtype | None = None) -> Model:
+def load(folder: str | Path, dtype: torch.dtype | None = None, precise: Collection[str] = ()) -> Model:
     """A model from a model folder or a fetched one; raises as models.load, and Refused if it is not what was fetched.
 
-    A published one is loaded in ``dtype``, or that of most of its weights; what was made here is in float32. Refused
-    too: two experts of which nothing says where one takes over from the other, and one of two.
+    A published one is loaded in ``dtype``, or that of most of its weights, but for ``precise`` modules, which are in
+    float32; what was made here is as it was written. Refused too: two experts of which nothing says where one takes
+    over from the other, and one of two.
     """
     folder = Path(folder)
     if not (folder / pins.FILE).is_file():
@@ -30,7 +33,7 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Model:
     pinned = pins.require_whole(folder)
     layout, meaning = layouts.found(folder), _contract(folder)
     _require_whole_experts(folder, layout, meaning)
-    experts = [_loaded(layout.sources[role], dtype) for role in EXPERTS if role in layout.sources]
+    experts = [_loaded(layout.sources[role], dtype, precise) for role in EXPERTS if role in layout.sources]
     space = meaning.latent_space
     return Model(
         folder=folder,
@@ -42,8 +45,20 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Model:
     )
 
 
-def _loaded(source: layouts.Source, dtype: torch.dtype | None) -> WanTransformer3DModel:
-    return loading.load(source, dtype or loading.plan(source).dtype)
+def plan(folder: Path) -> Plan:
+    """The one transformer of such a folder, tensor by tensor; raises Refused if its files are something else."""
+    return loading.plan(source(folder))
+
+
+def source(folder: Path) -> Source:
+    """Where the one transformer of such a folder lies."""
+    if (folder / pins.FILE).is_file():
+        return layouts.found(folder).sources["transformer"]
+    return Source(role="transformer", files=(folder / models.WEIGHTS,), config=folder / models.CONFIG)
+
+
+def _loaded(source: Source, dtype: torch.dtype | None, precise: Collection[str]) -> WanTransformer3DModel:
+    return loading.load(source, dtype or loading.plan(source).dtype, precise)
 
 
 def _contract(folder: Path) -> Contract:

@@ -1,14 +1,15 @@
 """What params say of a training, made into a contract before the first step and into a model folder after the last."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from diffusers import WanTransformer3DModel
+from torch import Tensor
 
+from frostline import averages, digests, files, models, sharding, transformer, workspace
 from frostline import contract as contracts
-from frostline import digests, files, models, sharding, transformer, workspace
 from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.engine import Outcome
 from frostline.errors import Refused, WrongUse
@@ -16,6 +17,9 @@ from frostline.job import Job
 from frostline.params.trainings import LoopParams, StudentParams, TrainParams, TunedParams
 from frostline.processes import Team
 from frostline.store import layout
+
+Write = Callable[[Path, dict[str, Tensor], models.Base, Mapping[str, Any]], object]
+"""(folder, trained weights by name, base, training) -> a model folder's files, in a folder that exists"""
 
 
 def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
@@ -105,14 +109,18 @@ def sampling(
 
 
 def parameters(job: Job) -> dict[str, int]:
-    """Counts of trainable, frozen and all parameters; the frozen ones were counted by the cache that used them."""
-    frozen = job.dataset.frozen_parameters
-    trainable = transformer.parameters(job.network)["trainable"]
+    """Counts of trainable, frozen and all parameters; those of VAE and text encoder were counted by the cache.
+
+    Those of the transformer are frozen where an adapter is trained beside them.
+    """
+    frozen, counts = job.dataset.frozen_parameters, transformer.parameters(job.network)
+    beside = counts["all"] - counts["trainable"]
     return {
-        "trainable": trainable,
+        "trainable": counts["trainable"],
+        **({"frozen_transformer": beside} if beside else {}),
         "frozen_vae": frozen["vae"],
         "frozen_text": frozen["text_encoder"],
-        "total": trainable + frozen["vae"] + frozen["text_encoder"],
+        "total": counts["all"] + frozen["vae"] + frozen["text_encoder"],
     }
 
 
@@ -121,9 +129,11 @@ def announce(job: Job) -> None:
     if not job.team.leads:
         return
     counts = parameters(job)
+    beside = f"{counts['frozen_transformer']:,} (transformer) + " if "frozen_transformer" in counts else ""
+    unloaded = "those of VAE and text are" if beside else "the frozen ones are"
     print(
-        f"{job.name}: trainable {counts['trainable']:,} / frozen {counts['frozen_vae']:,} (VAE) + "
-        f"{counts['frozen_text']:,} (text) / total {counts['total']:,} parameters; the frozen ones are not loaded",
+        f"{job.name}: trainable {counts['trainable']:,} / frozen {beside}{counts['frozen_vae']:,} (VAE) + "
+        f"{counts['frozen_text']:,} (text) / total {counts['total']:,} parameters; {unloaded} not loaded",
         flush=True,
     )
 
@@ -222,13 +232,16 @@ def publish(
     base: str,
     start: str | None = None,
     sources: Mapping[str, str] | None = None,
+    write: Write | None = None,
 ) -> None:
     """Write the finished model with the curves and previews of its training, and give up the work folder.
 
-    ``start`` is the digest of the weights it went on from, ``sources`` the teacher's tensors it was made of.
-    All processes give their part of the weights; the one that leads writes.
+    ``start`` is the digest of the weights it went on from, ``sources`` the teacher's tensors it was made of, ``write``
+    how a model is written of which a part was trained. All processes give their part of the weights; the one that leads
+    writes.
     """
-    weights = sharding.gathered(outcome.network, leads=job.team.leads)
+    trained = outcome.network.state_dict() if write is None else averages.moving(outcome.network)
+    weights = sharding.whole(trained, leads=job.team.leads)
     if not job.team.leads:
         return
     space, record = job.contract.latent_space, job.contract.sampling
@@ -246,7 +259,10 @@ def publish(
     }
     where = models.Base(path=base, vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)
     with files.new_folder(folder) as beside:
-        models.save(beside, outcome.network, job.contract, where, training, weights=weights)
+        if write is None:
+            models.save(beside, outcome.network, job.contract, where, training, weights=weights)
+        else:
+            write(beside, weights, where, training)
         files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
         files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
         files.write_text(beside / "sigmas.tsv", _table(outcome.progress.by_sigma))

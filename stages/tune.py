@@ -1,13 +1,20 @@
 """tune@NAME: a transformer that was trained before goes on by flow matching, from its weights, on cached latents."""
 
 import argparse
+import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import stages
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from frostline.contract import Contract, LatentSpace
+    from frostline.models import Base, Model
     from frostline.params import Params
+    from frostline.params.trainings import AdapterParams, TunedParams
     from frostline.processes import Team
 
 
@@ -25,13 +32,15 @@ def main() -> None:
     from frostline import launching, params
 
     settings = params.load(args.params)
-    launch = settings.train.launch
-    launching.together(launch, "stages.tune", lambda team: tune(args, settings, team), output=args.model)
+    launch, adapted = settings.train.launch, settings.tuning(args.name).adapter is not None
+    launching.together(
+        launch, "stages.tune", lambda team: tune(args, settings, team), output=args.model, sharded=adapted
+    )
 
 
 def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     """One training that goes on, by all processes of a team."""
-    from frostline import contract, engine, revisions, starts, trainings
+    from frostline import contract, engine, revisions, trainings
     from frostline.checks import report
     from frostline.dataset import Dataset
     from frostline.objectives import denoising, flow_matching
@@ -39,7 +48,7 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     run = settings.tuning(args.name)
     dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
-    start = starts.load(run.start, dataset.space, run.buckets)
+    start = begun(run, dataset.space, team)
     meaning = trainings.tuned_contract(run, dataset.space, start.contract)
     meaning = trainings.steered(meaning, dataset.negative_prompt)
     process = trainings.process_of(meaning)
@@ -73,7 +82,37 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         objective=objective,
         base=settings.base,
         start=start.training.weights_digest,
+        write=None if run.adapter is None else functools.partial(write, run.adapter, start, meaning),
     )
+
+
+def begun(run: "TunedParams", space: "LatentSpace", team: "Team") -> "Model":
+    """The model that is gone on from: its weights free to move, or frozen with an adapter beside them."""
+    from frostline import sharding, starts
+
+    if run.adapter is None:
+        return starts.load(run.start, space, run.buckets)
+
+    from frostline import adapters
+
+    start = starts.frozen(run.start, space, run.buckets, sharding.dtype(run.compute, team))
+    adapters.add(start.transformer, run.adapter, seed=run.seed, where=run.start)
+    return start
+
+
+def write(
+    adapter: "AdapterParams",
+    start: "Model",
+    meaning: "Contract",
+    folder: Path,
+    weights: "dict[str, Tensor]",
+    base: "Base",
+    training: "Mapping[str, Any]",
+) -> None:
+    """The adapter, and the start with it merged in."""
+    from frostline import adapters, merging
+
+    merging.write_trained(folder, start, adapters.trained(weights, adapter.alpha), meaning, base, training)
 
 
 if __name__ == "__main__":

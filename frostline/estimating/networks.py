@@ -119,7 +119,7 @@ def moved(network: Network, loop: LoopParams) -> Moved:
         for name, (optimizer, _) in Optimizer(network.module, loop.optimizer, loop.steps).parts.items()
     }
     shapes = collections.Counter((p.size(0), math.prod(p.shape[1:])) for p in parts.get("muon", []))
-    return Moved(kernels=shapes, rest=sum(p.numel() for p in parts["adamw"]))
+    return Moved(kernels=shapes, rest=sum(p.numel() for p in parts.get("adamw", [])))
 
 
 def of_folder(path: str, settings: Params, space: LatentSpace, family: Family | None) -> Network:

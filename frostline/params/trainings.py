@@ -146,10 +146,20 @@ class TrainParams(LoopParams):
     model: ModelParams
 
 
+class AdapterParams(Record):
+    """Low-rank matrices beside frozen weights: W + alpha / rank * up @ down."""
+
+    rank: Positive
+    alpha: Rate
+    targets: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]  # matrices by name, or by what their names end in
+
+
 class TunedParams(LoopParams):
     """One training by flow matching that goes on from a model's weights, in its shape."""
 
     start: str  # a model folder, or one that was fetched
+    # None: all weights are trained. Then it is not stated, so digests of such params are what they were.
+    adapter: AdapterParams | None = pydantic.Field(default=None, exclude_if=lambda adapter: adapter is None)
 
 
 Scale = Annotated[float, pydantic.Field(ge=0)]

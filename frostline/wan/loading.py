@@ -5,7 +5,7 @@ they are not needed. The transformer's embeddings of time and its norms stay in 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -119,18 +119,20 @@ def audit(found: Plan) -> Audit:
     )
 
 
-def load(source: Source, dtype: torch.dtype) -> Any:
-    """The part as a frozen module in evaluation mode; raises Refused unless files and module agree entirely."""
+def load(source: Source, dtype: torch.dtype, precise: Collection[str] = ()) -> Any:
+    """The part as a frozen module in evaluation mode; raises Refused unless files and module agree entirely.
+
+    ``precise`` are modules in it, by the last part of their names, that are held in float32 as well.
+    """
     found = plan(source)
     audit(found).require_none(source)
     with accelerate.init_empty_weights(include_buffers=False):
         module = _build(found)
-    kept = _kept_in_float32(module)
     filled: dict[str, Tensor] = {}
     for file, renamed in found.renamed.items():
         with weights.opened(file) as tensors:
             for name, new in renamed.items():
-                filled[new] = _copied(tensors.read(name), torch.float32 if kept & set(new.split(".")) else dtype)
+                filled[new] = _copied(tensors.read(name), held_in(module, new, dtype, precise))
     module.load_state_dict(filled, strict=False, assign=True)
     if source.part == "text_encoder":
         cast(UMT5EncoderModel, module).tie_weights()
@@ -147,10 +149,10 @@ def _build(found: Plan) -> nn.Module:
     return UMT5EncoderModel(UMT5Config(**config))
 
 
-def _kept_in_float32(module: nn.Module) -> set[str]:
-    if isinstance(module, WanTransformer3DModel):
-        return set(module._keep_in_fp32_modules or ())
-    return set()
+def held_in(module: nn.Module, name: str, dtype: torch.dtype, precise: Collection[str] = ()) -> torch.dtype:
+    """What a tensor of a part is held in, where the part is in ``dtype`` but for ``precise`` modules."""
+    kept = set(module._keep_in_fp32_modules or ()) if isinstance(module, WanTransformer3DModel) else set[str]()
+    return torch.float32 if kept.union(precise) & set(name.split(".")) else dtype
 
 
 def _copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -16,10 +16,11 @@ import torch
 import yaml
 
 from benchmarks.parts import stand_in
-from frostline import checkpoints, digests, digits, engine, files, media, models, teachers
+from frostline import adapting, checkpoints, digests, digits, engine, files, media, merging, models, origins, teachers
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError, Refused, WrongUse
 from frostline.manifest import SPLITS
+from frostline.wan import lora_files
 from tests import neutral, stage_process, tiny
 from tests.object_store import ask, keys
 from tests.relay import Relay
@@ -34,6 +35,7 @@ PREFLIGHT = ["--preflight", "reports/preflight.json"]
 INDEX = ["index", *LATENTS, "--index", "data/latents.json"]
 TRAIN = ["train", "teacher", *INDEXED, *PREFLIGHT, "--model", "models/teacher"]
 TUNE = ["tune", "warm", *INDEXED, *PREFLIGHT, "--model", "models/warm"]
+LIGHT = ["tune", "light", *INDEXED, *PREFLIGHT]
 DISTILL = ["distill", "guided", *INDEXED, *PREFLIGHT, "--model", "models/guided"]
 CHECK = ["preflight", "--manifests", "data/manifest", *INDEXED, "--report", "reports/preflight.json"]
 IMAGES, CLIPS = "1x32x32", "5x32x32"
@@ -64,6 +66,7 @@ def settings() -> dict[str, Any]:
     values["train"]["runs"] = {"teacher": teacher, "early": teacher | {"stop_at": 3}}
     warm = {key: value for key, value in teacher.items() if key != "model"} | {"steps": 4, "checkpoint_every": 2}
     values["tuned"] = {"warm": warm | {"start": "models/teacher"}}
+    values["tuned"]["light"] = values["tuned"]["warm"] | {"adapter": {"rank": 2, "alpha": 2.0, "targets": ["to_q"]}}
     guided = values["students"]["guided"] | short | {"layers": [1], "steps": 5}
     guided["sampling"] |= {"steps": 2}
     values["students"] = {"guided": guided, "hasty": guided | {"teacher": "models/early"}}
@@ -311,6 +314,35 @@ def test_a_finished_model_is_trained_on_and_named_as_the_start(taught: Path, her
     assert not list((taught / ".work").glob("tune-warm/*/step-*"))
     curves = [(folder / "curve.tsv").read_text().splitlines() for folder in (start.folder, warm.folder)]
     assert float(curves[1][1].split("\t")[1]) < float(curves[0][1].split("\t")[1]), "it does not begin at the start"
+
+
+def test_an_adapter_is_trained_by_one_process_and_by_two_to_the_same(taught: Path):
+    assert "trainable 192 / frozen 9,556 (transformer) + " in done(taught, *LIGHT, "--model", "models/light").stdout
+    values = settings()
+    values["train"]["launch"] |= {"device": "cpu", "gpus_per_node": 2}
+    write(taught, values)
+    done(taught, *LIGHT, "--model", "models/both")
+    start, light, both = (models.load(taught / "models" / name) for name in ("teacher", "light", "both"))
+    one, two = (lora_files.read(model.folder / merging.ADAPTER) for model in (light, both))
+    assert list(one) == [f"blocks.{block}.{attention}.to_q" for block in range(2) for attention in ("attn1", "attn2")]
+    for module, change in one.items():
+        assert torch.linalg.norm(change.delta()) > 0
+        assert torch.linalg.norm(change.delta() - two[module].delta()) < 1e-4 * torch.linalg.norm(change.delta())
+    assert (light.training.stage, light.training.start_digest) == ("tune@light", start.training.weights_digest)
+    assert light.training.weights_digest != start.training.weights_digest
+    adapting.merge(origins.find(start.folder), light.folder / merging.ADAPTER, taught / "merged")
+    ours, theirs = (model.transformer.state_dict() for model in (light, models.load(taught / "merged")))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_an_adapter_of_nothing_is_refused_before_anything_is_written(taught: Path, here: Callable[..., None]):
+    values = settings()
+    values["tuned"]["light"]["adapter"]["targets"] = ["to_x"]
+    write(taught, values)
+    said = refusal(WrongUse, here, *LIGHT, "--model", "models/light")
+    assert "adapter.targets: 'to_x' is no matrix of models/teacher" in said
+    assert not (taught / "models" / "light").exists()
+    assert not list((taught / ".work").glob("tune-*"))
 
 
 def test_another_start_is_another_training(taught: Path, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch):

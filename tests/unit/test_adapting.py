@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from frostline import adapting, digests, files, generation, models, origins, weights
+from frostline import adapting, digests, files, generation, merging, models, origins, weights
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.wan import exporting, fetching, lora, lora_files
@@ -59,7 +59,7 @@ def test_its_records_claim_no_training_and_say_what_it_is_made_of(tiny_model, fi
     assert (after.stage, after.objective, after.steps_planned, after.steps_done) == ("merge", "merge", 0, 0)
     assert (after.dataset_digest, after.ema_decay, after.teacher_digest, after.tensor_sources) == ("", 0.0, None, None)
     assert after.parameters == before.parameters
-    assert files.read_json(tmp_path / "merged" / adapting.RECORD) == {
+    assert files.read_json(tmp_path / "merged" / merging.RECORD) == {
         "model": tiny_model.name,
         "model_weights_digest": before.weights_digest,
         "lora": "lora.safetensors",
