@@ -20,10 +20,6 @@ METADATA = "frostline.contract"
 TIMESTEP_SCALE = 1000.0  # of Wan: a network takes 1000 * sigma
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 class LatentSpace(Record):
     """How pixels and words became tensors: true of caches, models and samples."""
 
@@ -90,7 +86,7 @@ class Process(Record):
     patch_size: tuple[int, int, int]
     buckets: tuple[tuple[int, int, int], ...] | None = None  # trained (frames, height, width) in pixels; None: unknown
     conditioning: Literal["none", "context"] = "none"
-    context: int | None = pydantic.Field(default=None, exclude_if=_is_none)  # first latent frames that are given
+    context: int | None = records.unsaid()  # first latent frames that are given
     expert_boundary: float | None = None  # sigma from which the high-noise expert serves
 
     @pydantic.model_validator(mode="after")
@@ -131,10 +127,10 @@ class Sampling(Record):
     allowed_shifts: tuple[float, ...] | None  # None: any
     sigmas: tuple[float, ...] | None  # the trained list of a few-step student
     guidance: float  # default scale; g = 1 is plain conditional; of two experts the high-noise one's
-    guidance_low: float | None = pydantic.Field(default=None, exclude_if=_is_none)  # the low-noise expert's, of two
+    guidance_low: float | None = records.unsaid()  # the low-noise expert's, of two
     guidance_form: Literal["external", "folded"]  # folded: sampled with one evaluation at g = 1
     teacher_digest: str | None  # weights it was distilled from
-    negative_prompt: str | None = pydantic.Field(default=None, exclude_if=_is_none)  # away from it; None: the null one
+    negative_prompt: str | None = records.unsaid()  # away from it; None: the null one
 
     @property
     def scales(self) -> tuple[float, ...]:

@@ -40,7 +40,8 @@ def routed(high: VelocityFn, low: VelocityFn, boundary: float, agreed: Agreed = 
 
     An expert that serves no row is not evaluated. A batch with rows of both is evaluated by both, because a VelocityFn
     is bound to the texts of its whole batch. Of experts whose weights are spread over processes ``agreed`` says which
-    one any of them needs: all have to evaluate it then, in the same order, for each holds a part of it.
+    one any of them needs: all have to evaluate it then, in the same order, or a part of one expert is silently put
+    together with a part of the other.
     """
 
     def velocity(noised: Tensor, sigma: Tensor) -> Tensor:

@@ -83,7 +83,6 @@ def card(model: Model, name: str, process: Process, sampled: Sampling) -> str:
     away = space.null_prompt if sampled.guidance_form == "folded" else model.contract.negative_prompt
     if sampled.negative_prompt is not None:
         folded = f"{folded}; away from {sampled.negative_prompt!r}"
-    start = "" if training.start_digest is None else f"\n| went on from the weights | `{training.start_digest}` |"
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-video
@@ -115,15 +114,25 @@ frames = pipeline(
 | text | {space.text_length} tokens, zeros after the true length, null prompt {space.null_prompt!r} |
 | network predicts | {process.prediction} on the {process.path} path, timestep = {process.timestep_scale:g} * sigma |
 | training | {_trained(training)} |
-| weights digest | `{training.weights_digest}` |
-| data digest | `{training.dataset_digest}` |
-| teacher digest | `{training.teacher_digest}` |{start}
+| weights digest | `{training.weights_digest}` |{_learned_from(training)}
 | VAE digest | `{space.vae_digest}` |
 | text encoder digest | `{space.text_encoder_digest}` |
 | contract digest | `{model.contract.digest}` |
 
-Digests are xxh3_128; `contract.json` beside this card is the contract itself, and stands in the weights' metadata too.
+Digests are xxh3_128; `contract.json` beside this card is the contract itself{_also(training)}.
 """
+
+
+def _learned_from(training: Training) -> str:
+    """Rows on what the weights were made with, as far as that happened here."""
+    if training.stage == PUBLISHED:
+        return ""
+    start = "" if training.start_digest is None else f"\n| went on from the weights | `{training.start_digest}` |"
+    return f"\n| data digest | `{training.dataset_digest}` |\n| teacher digest | `{training.teacher_digest}` |{start}"
+
+
+def _also(training: Training) -> str:
+    return "" if training.stage == PUBLISHED else ", and stands in the weights' metadata too"
 
 
 def _dtypes(model: Model) -> str:

@@ -17,6 +17,11 @@ class Record(pydantic.BaseModel):
 R = TypeVar("R", bound=Record)
 
 
+def unsaid() -> Any:
+    """A field that is None unless given, and not written then: what was written before it came stays equal."""
+    return pydantic.Field(default=None, exclude_if=lambda value: value is None)
+
+
 def parse(cls: type[R], values: Mapping[str, Any], *, origin: str, prefix: str = "") -> R:
     """Make a record of YAML or JSON ``values`` (lists become tuples).
 

@@ -90,8 +90,8 @@ def _require_whole_experts(folder: Path, layout: Layout, meaning: Contract) -> N
 def _require_no_bare_pipeline(folder: Path) -> None:
     if (folder / "model_index.json").is_file() and not (folder / models.RECORD).is_file():
         raise WrongUse(
-            f"{folder}: a pipeline folder, with no record of what its files are; make a model folder of it: "
-            f"`frostline fetch {folder} NEW_FOLDER`"
+            f"{folder}: a pipeline folder, with no record of what its files are; of a published model "
+            f"`frostline fetch {folder} NEW_FOLDER` makes a model folder"
         )
 
 

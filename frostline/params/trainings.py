@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from frostline import records
 from frostline.params.values import BucketName, Count, Positive, Rate, Share
 from frostline.records import Record
 
@@ -114,10 +115,6 @@ class LaunchParams(Record):
         return self
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 class LoopParams(FrozenLosses):
     """What trainings and distillations have in common."""
 
@@ -127,7 +124,7 @@ class LoopParams(FrozenLosses):
     draws: Literal["logit_normal", "uniform"]
     shift: Rate
     caption_dropout: Share
-    context: Positive | None = pydantic.Field(default=None, exclude_if=_is_none)  # first latent frames that are given
+    context: Positive | None = records.unsaid()  # first latent frames that are given
     optimizer: OptimizerParams
     ema_decay: Annotated[float, pydantic.Field(ge=0, lt=1)]
     validate_every: Every
@@ -159,15 +156,11 @@ class TunedParams(LoopParams):
 
     start: str  # a model folder, or one that was fetched
     # None: all weights are trained. Then it is not stated, so digests of such params are what they were.
-    adapter: AdapterParams | None = pydantic.Field(default=None, exclude_if=lambda adapter: adapter is None)
+    adapter: AdapterParams | None = records.unsaid()
 
 
 Scale = Annotated[float, pydantic.Field(ge=0)]
 Expert = Literal["high_noise", "low_noise"]
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class StudentParams(LoopParams):
@@ -177,7 +170,7 @@ class StudentParams(LoopParams):
     teacher: str  # a model folder
     layers: tuple[Count, ...]  # the teacher's layers the student starts from
     guidance: Scale | tuple[Scale, Scale]  # of a teacher of two experts: [high-noise expert, low-noise expert]
-    start_expert: Expert | None = pydantic.Field(default=None, exclude_if=_is_none)  # null, of two: high_noise
+    start_expert: Expert | None = records.unsaid()  # null, of two: high_noise
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
 
     @property

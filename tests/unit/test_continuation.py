@@ -26,7 +26,9 @@ def answer(process, context=None, noised=NOISED):
 
 def test_clips_have_a_context_and_pictures_none():
     process = continuing(tiny.process(), 2)
-    assert torch.equal(continuation.of(CLEAN, process), CLEAN[:, :, :2])
+    found = continuation.of(CLEAN, process)
+    assert found is not None
+    assert torch.equal(found, CLEAN[:, :, :2])
     assert continuation.of(CLEAN[:, :, :2], process) is None
     assert continuation.of(CLEAN, tiny.process()) is None
 

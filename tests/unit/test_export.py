@@ -90,6 +90,7 @@ def test_the_card_of_two_experts_says_which_serves_where(pair, tmp_path):
         "| training | elsewhere: these are published weights |",
     ):
         assert f"\n{line}\n" in card
+    assert not [word for word in ("data digest", "teacher digest", "in the weights' metadata") if word in card]
 
 
 def test_two_experts_of_which_the_pipeline_would_guide_none_are_refused(pair, tmp_path):

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -5,6 +9,7 @@ from frostline import velocities
 from frostline.velocities import Low
 from tests import tiny
 
+ROOT = Path(__file__).parents[2]
 HIGH, LOW = 0.9, 0.2
 NOISED = torch.zeros(2, 4, 1, 2, 2)
 TEXT, AWAY = torch.full((2, 6, 8), 3.0), torch.full((2, 6, 8), 1.0)
@@ -64,3 +69,12 @@ def test_an_expert_that_another_process_needs_is_asked_too(high, low):
     velocity = velocities.served(high, 2.0, low, guided, lambda *_: (True, True))
     assert velocity(NOISED, torch.tensor([HIGH, HIGH]))[:, 0, 0, 0, 0].tolist() == [6.0, 6.0]
     assert (high.asked, low.network.asked) == (1, 1)
+
+
+def test_processes_that_share_two_experts_ask_the_same_ones_and_hear_whole_answers(tmp_path):
+    """Each has a row for another expert; without agreeing they would put parts of two networks together."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "tests.shared_experts", str(tmp_path / "apart")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [float((tmp_path / f"apart-{rank}").read_text()) for rank in range(2)] == pytest.approx([0, 0], abs=1e-6)

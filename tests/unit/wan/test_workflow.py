@@ -18,7 +18,7 @@ STUDENT = {"rounds_timesteps": False, "allowed_steps": (4,), "guidance_form": "f
 
 
 def of_two() -> Setup:
-    contract = published().model_copy(update={"process": declaring.process(FAMILY)})
+    contract = published().model_copy(update={"process": declaring.process(FAMILY, FAMILY.expert_boundary)})
     return comfyui.setup(contract, declaring.sampling(FAMILY), FAMILY, BUCKET)
 
 
