@@ -195,13 +195,13 @@ def of_params(settings: Params, device: str = "cpu") -> Codec:
     return Codec(settings.base, encode_dtype=dtypes.encode_dtype, stored_dtype=dtypes.stored_dtype, device=device)
 
 
-def device(asked: Literal["auto", "cpu", "cuda"]) -> str:
-    """Where to compute; auto is a GPU if there is one. Raises WrongUse if there is none where one is asked for."""
+def device(asked: Literal["auto", "cpu", "cuda"], key: str = "cache.device") -> str:
+    """Where to compute; auto is a GPU if there is one. Raises WrongUse if there is none where ``key`` asks for one."""
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise WrongUse(
-            "cache.device: cuda, but torch finds no GPU here; look at `nvidia-smi` and at which torch is installed, "
-            "or set it to cpu, and everything is encoded again"
+            f"{key}: cuda, but torch finds no GPU here; look at `nvidia-smi` and at which torch is installed, or set "
+            "it to cpu (a cache's latents depend on it, and are encoded again)"
         )
     return "cuda" if there and asked != "cpu" else "cpu"
 

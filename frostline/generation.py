@@ -23,6 +23,7 @@ from frostline import latents as latent_form
 from frostline.codec import Codec
 from frostline.errors import Refused, WrongUse
 from frostline.models import Model
+from frostline.residence import Residence
 
 BATCH_TOKENS = 1024  # of one network call: 64 images or 32 clips of 5 frames of the miniature; part of the result
 MAXIMUM_STEPS = 1000  # timesteps that whole numbers keep apart
@@ -54,12 +55,18 @@ class Generator:
     """Draws from one model."""
 
     def __init__(self, model: Model, codec: Codec) -> None:
-        """Raises Refused if the codec's VAE or text encoder is not the one the model was trained on."""
+        """Networks are asked on the codec's device, one at a time.
+
+        Raises Refused if the codec's VAE or text encoder is not the one the model was trained on.
+        """
         require_base(model, codec)
         self.model = model
         self.codec = codec
         self.process, self.sampling = model.sampled()
         self._embeddings: dict[str, Tensor] = {}
+        self._residence = Residence(codec.device)
+        for network in model.networks:
+            self._residence.take(network)
 
     def sample(self, prompts: Sequence[str], draw: Draw, context: Tensor | None = None) -> Tensor:
         """One sample per prompt: pixels uint8 (N, T, H, W, 3); Refused for what the contract forbids."""
@@ -87,8 +94,9 @@ class Generator:
 
     def decode(self, drawn: Tensor) -> Tensor:
         """Latents (N, C, T', H', W') -> pixels uint8 (N, T, H, W, 3), at the fixed batch."""
+        self._residence.leave()
         size = self._latent_batch(tuple(drawn.shape[2:]))
-        return torch.cat([self.codec.decode(_rows(part, size))[: len(part)] for part in drawn.split(size)])
+        return torch.cat([self.codec.decode(_rows(part, size))[: len(part)].cpu() for part in drawn.split(size)])
 
     def noise(self, n: int, draw: Draw) -> Tensor:
         """The noise (n, C, T', H', W') float32 that samples ``first`` to ``first + n - 1`` of a seed start from."""
@@ -98,7 +106,7 @@ class Generator:
         """Embeddings (N, L, D), padded as the contract says; each prompt is encoded once and alone."""
         for prompt in prompts:
             if prompt not in self._embeddings:
-                [self._embeddings[prompt]] = self.codec.encode_text([prompt])
+                [self._embeddings[prompt]] = [text.cpu() for text in self.codec.encode_text([prompt])]
         return latent_form.pad([self._embeddings[prompt] for prompt in prompts], self.codec.latent_space.text_length)
 
     def continues(self, bucket: tuple[int, int, int]) -> bool:
@@ -120,7 +128,7 @@ class Generator:
                 f"{pixels.shape[1]} frames: {self.model.folder} goes on from {self.given_frames}; give as many"
             )
         rows = pixels[:, : self.given_frames].split(1)
-        return torch.cat([self.codec.normalise(self.codec.encode(row)) for row in rows])
+        return torch.cat([self.codec.normalise(self.codec.encode(row)).cpu() for row in rows])
 
     def embed(self, prompts: Sequence[str], draw: Draw) -> None:
         """Embed all that a draw of these prompts needs: until it is made, the codec may let go of its text encoder.
@@ -255,8 +263,17 @@ class Generator:
         away = self.texts([self._away(draw)]).expand_as(text) if self._is_guided(draw) else None
         high, *_ = scales = self._scales(draw)
         low = self.model.second(scales[-1])
-        network, process = self.model.transformer, self.process
-        return velocities.sampled(network, high, low, process=process, text=text, away=away, context=context)
+        device = self._residence.device
+        asked = velocities.sampled(
+            self.model.transformer,
+            high,
+            low,
+            process=self.process,
+            text=text.to(device),
+            away=None if away is None else away.to(device),
+            context=None if context is None else context.to(device),
+        )
+        return self._residence.velocity(asked)
 
 
 def sample_generator(seed: int, index: int) -> torch.Generator:

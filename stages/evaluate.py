@@ -17,14 +17,15 @@ def main() -> None:
 
     import torch
 
+    from frostline import codec as codecs
     from frostline import evaluation, files, models, params, report, workspace
-    from frostline.codec import Codec
     from frostline.generation import Generator
 
     settings = params.load(args.params)
     torch.set_num_threads(settings.evaluate.threads)
     plan = evaluation.plan(settings.evaluate)
-    codec, judge = Codec(settings.base), evaluation.find_judge(Path(settings.base))
+    device = codecs.device(settings.evaluate.device, "evaluate.device")
+    codec, judge = codecs.Codec(settings.base, device=device), evaluation.find_judge(Path(settings.base))
     folders = settings.models(args.models)
     loaded = [models.load(folder) for folder in folders]
     found = {folder.name: folder / "curve.tsv" for folder in folders}  # a pretrained model has none

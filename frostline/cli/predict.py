@@ -1,7 +1,7 @@
 """`frostline predict`: the frames that come after a clip, from a model that continues clips."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,6 +35,9 @@ def predict(
     steps: Annotated[int | None, typer.Option("--steps", "--num-inference-steps", min=1)] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", "--guidance-scale", help="1 is none.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one; its pixels differ a little.")
+    ] = "auto",
     registry: Annotated[str, typer.Option(help="Folder of the model registry.")] = locating.REGISTRY,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -48,7 +51,7 @@ def predict(
 
     loaded = models.load(locating.model_folder(model, registry))
     place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
-    generator = generation.Generator(loaded, codec.Codec(place))
+    generator = generation.Generator(loaded, codec.Codec(place, device=codec.device(device, "--device")))
     sizes = [*filter(generator.continues, generator.process.buckets or ())]
     if not sizes:
         raise Refused(f"{loaded.folder}: it makes clips from words alone; sample it with `frostline sample`")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +43,9 @@ def sample(
     height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one; its pixels differ a little.")
+    ] = "auto",
     registry: Annotated[str, typer.Option(help="Folder of the model registry.")] = locating.REGISTRY,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -52,7 +55,7 @@ def sample(
 
     loaded = teachers.load(locating.model_folder(model, registry))
     place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
-    generator = generation.Generator(loaded, codec.Codec(place))
+    generator = generation.Generator(loaded, codec.Codec(place, device=codec.device(device, "--device")))
     draw = generation.Draw(
         seed=seed,
         **_size(generator, frames, height, width),

@@ -49,6 +49,7 @@ class EvaluateParams(Record):
     curve_steps: tuple[Positive, ...]  # quality is drawn against these numbers of steps
     curve_samples: Positive
     threads: Positive  # of CPU; samples depend on it in their last bits
+    device: Literal["auto", "cpu", "cuda"] = "cpu"  # auto: a GPU if there is one; numbers depend on it a little
     seed: int
 
 
