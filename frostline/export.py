@@ -67,22 +67,27 @@ def call(process: Process, sampled: Sampling, text_length: int) -> dict[str, Any
         "num_inference_steps": sampled.steps,
         **dict(zip(("guidance_scale", "guidance_scale_2"), scales, strict=False)),
         "max_sequence_length": text_length,
+        **_away(sampled),
     }
+
+
+def _away(sampled: Sampling) -> dict[str, str]:
+    """What guidance from outside steers away from, where that is not the null prompt."""
+    named = sampled.negative_prompt
+    return {} if named is None or sampled.guidance_form == "folded" else {"negative_prompt": named}
 
 
 def card(model: Model, name: str, process: Process, sampled: Sampling) -> str:
     """The model card, written from the contract and the training record alone."""
     space, training = model.contract.latent_space, model.training
-    arguments = call(process, sampled, space.text_length)
+    arguments = {"negative_prompt": space.null_prompt, **call(process, sampled, space.text_length)}
     lines = "\n".join(f"    {key}={value!r}," for key, value in arguments.items())
     sizes = ", ".join("x".join(map(str, bucket)) for bucket in process.buckets or ()) or "not recorded"
     folded = "folded into the weights: call with 1" if sampled.guidance_form == "folded" else "applied by the pipeline"
     scales = " and ".join(f"{scale:g}" for scale in sampled.scales)
     experts = "" if process.expert_boundary is None else _experts(process.expert_boundary)
     steps = "any number" if sampled.allowed_steps is None else ", ".join(map(str, sampled.allowed_steps))
-    away = space.null_prompt if sampled.guidance_form == "folded" else model.contract.negative_prompt
-    if sampled.negative_prompt is not None:
-        folded = f"{folded}; away from {sampled.negative_prompt!r}"
+    away = "" if sampled.negative_prompt is None else f"\n| guidance steers away from | {sampled.negative_prompt!r} |"
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-video
@@ -101,7 +106,6 @@ from diffusers import WanPipeline
 pipeline = WanPipeline.from_pretrained("{name}", torch_dtype={_dtypes(model)})
 frames = pipeline(
     {EXAMPLE!r},
-    negative_prompt={away!r},
 {lines}
 ).frames[0]
 ```
@@ -109,7 +113,7 @@ frames = pipeline(
 | fact | value |
 |---|---|
 | sampler | {sampled.sampler}, {sampled.steps} steps by default ({steps} allowed), shift {sampled.shift:g} |
-| guidance | {scales}, {folded} |{experts}
+| guidance | {scales}, {folded} |{away}{experts}
 | trained sizes (frames x height x width) | {sizes} |
 | text | {space.text_length} tokens, zeros after the true length, null prompt {space.null_prompt!r} |
 | network predicts | {process.prediction} on the {process.path} path, timestep = {process.timestep_scale:g} * sigma |

@@ -137,7 +137,7 @@ def test_the_card_says_what_guidance_steers_away_from(form, called_with, make_mo
     model = models.load(make_model(tmp_path / "model", sampling=changed))
     card = export.card(model, "x", *model.sampled())
     assert f"    negative_prompt={called_with!r},\n" in card
-    assert "away from 'blurred'" in card
+    assert "\n| guidance steers away from | 'blurred' |\n" in card
     plain = models.load(make_model(tmp_path / "plain", sampling={"guidance_form": form}))
     assert "away from" not in export.card(plain, "x", *plain.sampled())
 
