@@ -63,6 +63,8 @@ def _tunings(settings: Params, machine: Machine, base: Base, family: Family | No
         start = networks.of_folder(run.start, settings, base.space, family)
         if start.experts > 1:
             raise WrongUse(f"tuned.{name}.start {run.start}: two experts, and one network is trained; name one that is")
+        if run.adapter is not None:
+            start = networks.with_adapter(start, run.adapter)
         found.append(_stage(f"tune@{name}", run, start, None, machine, base))
     return found
 
@@ -103,7 +105,7 @@ def _stage(
 
 def _parameters(network: Network, teacher: Network | None) -> list[Figure]:
     found = [("parameters", network), *([("parameters of the teacher", teacher)] if teacher else [])]
-    return [
+    counted = [
         Figure(
             name=name,
             value=one.parameters * one.experts,
@@ -113,6 +115,11 @@ def _parameters(network: Network, teacher: Network | None) -> list[Figure]:
         )
         for name, one in found
     ]
+    if network.adapter is not None:
+        sides = sum(sum(shape) for shape in network.adapted.values())
+        formula = f"rank {network.adapter.rank} × {sides:,}: the sides of {len(network.adapted):,} matrices"
+        counted.append(Figure(name="of them trained", value=network.trained, unit="parameters", formula=formula))
+    return counted
 
 
 def _buckets(name: str, loop: LoopParams, network: Network, machine: Machine, base: Base) -> list[Bucket]:

@@ -69,6 +69,48 @@ class Kept:
         return rows * (self.layers * self.stream + self.block + self.ends) + self.shared
 
 
+def of(network: Network, row: Row, dtype: Dtype, device: Device) -> Kept:
+    """What rows of one size keep in a network that is trained, or that an adapter is trained beside."""
+    if network.adapter is None or any(not _inside(name) for name in network.adapted):
+        return kept(network, row, dtype, device)
+    return _beside(network, network.adapter.rank, row, dtype, device)
+
+
+def _inside(name: str) -> bool:
+    return name.startswith("blocks.") or name == "proj_out"
+
+
+def _beside(network: Network, rank: int, row: Row, dtype: Dtype, device: Device) -> Kept:
+    """The same beside frozen weights: of what only their gradients need, nothing; of adapters, inputs and middles."""
+    config, d, c = network.config, network.width, WIDTHS[dtype]
+    N, L, f, h = row.tokens, row.text, config["ffn_dim"], config["num_attention_heads"]
+    names = {name.split(".", 2)[-1] for name in network.adapted}
+    into = {
+        "self": names & {"attn1.to_q", "attn1.to_k", "attn1.to_v"},
+        "crossed": names & {"attn2.to_q"},
+        "ffn": names & {"ffn.net.0.proj"},
+    }
+    text = names & {"attn2.to_k", "attn2.to_v"}
+    normed = 4 if device == "cpu" else c  # bytes of what a norm of queries or keys keeps
+    n = 3 * 4 + 3 * normed + c * (6 + sum(map(bool, into.values())))
+    t = 2 * c + (normed if "attn2.to_k" in names else 0)
+    m = c * rank * len(names - text - {"proj_out"})
+    s = c * rank * len(text)
+    fed = c * f * (2 if "ffn.net.2" in names else 1)
+    out, said = bool(names & {"proj_out"}), bool(text)
+    return Kept(
+        block=N * (n * d + fed + 8 * h + 36 + m) + L * (t * d + 4 + s) + 16 * d,
+        block_formula=f"N {N:,} × ({n} × d {d:,} + {fed:,} + 8 × h {h} + 36 + {m}) "
+        f"+ L {L} × ({t} × d {d:,} + 4 + {s}) + 16 × d {d:,}",
+        ends=N * (4 + c * out) * d + 8 * N + c * L * d * said + (c + 4) * row.values + 4 * d,
+        ends_formula=f"N {N:,} × ({4 + c * out} × d {d:,} + 8) + {c * said} × L {L} × d {d:,} "
+        f"+ {c + 4} × P {row.values:,} + 4 × d {d:,}",
+        stream=c * N * d,
+        shared=8 * N * (d // h),
+        layers=config["num_layers"],
+    )
+
+
 def kept(network: Network, row: Row, dtype: Dtype, device: Device) -> Kept:
     """What rows of one size keep in a network."""
     config, d, c = network.config, network.width, WIDTHS[dtype]

@@ -7,6 +7,7 @@ optimiser, when activations are gone, what Muon stacks. The larger of the two is
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from frostline import transformer
 from frostline.estimating import activations
 from frostline.estimating.activations import Row
 from frostline.estimating.figures import Figure
@@ -44,7 +45,7 @@ class Learning:
 def figures(learning: Learning, machine: Machine) -> list[Figure]:
     """All parts, and the most that is held at once."""
     between = _between(learning, machine)
-    gradients = _bytes("gradients", learning.network.parameters, MASTER, machine, "float32 sums")
+    gradients = _bytes("gradients", learning.network.trained, MASTER, machine, "float32 sums")
     whole = _whole(learning, machine)
     steps = [figure for bucket in learning.buckets for figure in _activations(learning, bucket, machine)]
     muon = _muon(learning, machine)
@@ -68,16 +69,22 @@ def _spread(machine: Machine) -> str:
 
 def _between(learning: Learning, machine: Machine) -> list[Figure]:
     """What is held between steps."""
-    parameters, moved, teacher = learning.network.parameters, learning.moved, learning.teacher
+    network, moved, teacher = learning.network, learning.moved, learning.teacher
+    frozen = []
+    if network.adapter is not None:
+        numbers, held = network.parameters - network.trained, network.frozen_bytes(learning.dtype)
+        why = f"{numbers:,} as stored, or computed with; norms and what embeds time in float32"
+        frozen = [_bytes("frozen weights", held, 1, machine, why)]
     found = [
-        _bytes("weights", parameters, MASTER, machine, "float32 masters"),
+        *frozen,
+        _bytes("weights", network.trained, MASTER, machine, "float32 masters"),
         Figure(
             name="optimiser state",
             value=(8 * moved.rest + 4 * moved.matrices) / machine.world,
             unit="bytes",
             formula=f"(8 × {moved.rest:,} of AdamW + 4 × {moved.matrices:,} of Muon){_spread(machine)}",
         ),
-        _bytes("average", parameters, MASTER, machine, "what is sampled and saved"),
+        _bytes("average", network.trained, MASTER, machine, "what is sampled and saved"),
     ]
     if teacher is not None:
         numbers, width = teacher.parameters * teacher.experts, teacher.width_of_weight
@@ -88,6 +95,8 @@ def _between(learning: Learning, machine: Machine) -> list[Figure]:
 
 def _whole(learning: Learning, machine: Machine) -> list[Figure]:
     """Blocks that are whole on every process while they are computed."""
+    if learning.network.adapter is not None:
+        return [_whole_beside(learning.network, learning.dtype)]
     if not machine.sharded:
         return []
     networks = [learning.network, *([learning.teacher] if learning.teacher else [])]
@@ -102,9 +111,21 @@ def _whole(learning: Learning, machine: Machine) -> list[Figure]:
     ]
 
 
+def _whole_beside(network: Network, dtype: Dtype) -> Figure:
+    """The same of a network that is frozen but for an adapter: one process on a CPU has them too."""
+    width, block = WIDTHS[dtype], network.block
+    own = transformer.parameters(network.module.blocks[0])["trainable"]
+    return Figure(
+        name="whole blocks",
+        value=2 * width * block + (width + 4) * own,
+        unit="bytes",
+        formula=f"2 × {width} × {block:,} + ({width} + 4) × {own:,}: two gathered, gradients of the adapter of one",
+    )
+
+
 def _activations(learning: Learning, bucket: Bucket, machine: Machine) -> list[Figure]:
     """What is kept for the way back, as params say and the other way, with what one row keeps."""
-    kept = activations.kept(learning.network, bucket.row, learning.dtype, machine.device)
+    kept = activations.of(learning.network, bucket.row, learning.dtype, machine.device)
     rows = learning.together(bucket, machine)
     straight = Figure(
         name=f"activations {bucket.name} kept",
@@ -197,7 +218,13 @@ def _host(learning: Learning, machine: Machine) -> list[Figure]:
     """What a node's own memory holds before networks are spread over GPUs: every process makes them whole."""
     if machine.device == "cpu":
         return []
-    own, teacher = MASTER * learning.network.parameters, learning.teacher
+    network, teacher = learning.network, learning.teacher
+    if network.adapter is not None:
+        own = network.frozen_bytes(learning.dtype) + MASTER * network.trained
+        formula = f"{machine.per_node} process(es) × {own:,}: the average is made of parts"
+        value = machine.per_node * own
+        return [Figure(name="host memory of a node, at the start", value=value, unit="bytes", formula=formula)]
+    own = MASTER * network.parameters
     theirs = teacher.parameters * teacher.experts * teacher.width_of_weight if teacher else 0
     return [
         Figure(
@@ -212,7 +239,7 @@ def _host(learning: Learning, machine: Machine) -> list[Figure]:
 
 def _step(learning: Learning, bucket: Bucket, gradients: float, machine: Machine) -> float:
     """What a step of one bucket adds. Gradients come as activations go, block by block."""
-    kept = activations.kept(learning.network, bucket.row, learning.dtype, machine.device)
+    kept = activations.of(learning.network, bucket.row, learning.dtype, machine.device)
     rows = learning.together(bucket, machine)
     held = kept.recomputed(rows) if learning.recompute else kept.everything(rows)
     if learning.accumulate > 1:

@@ -1,6 +1,7 @@
 """Transformers by their configurations alone, on torch's meta device: what they weigh, and what moves them."""
 
 import collections
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from typing import Any, cast
 import torch
 from diffusers import WanTransformer3DModel
 
-from frostline import files, transformer
+from frostline import files, sharding, transformer
 from frostline.contract import LatentSpace
 from frostline.errors import WrongUse
+from frostline.estimating.machines import WIDTHS, Dtype
 from frostline.muon import ITERATIONS
 from frostline.optimizer import Optimizer
 from frostline.params import Params
-from frostline.params.trainings import LoopParams, ModelParams
+from frostline.params.trainings import AdapterParams, LoopParams, ModelParams
 from frostline.wan import configs, layouts, loading
 from frostline.wan.families import Family
 
@@ -31,6 +33,7 @@ class Network:
     origin: str
     experts: int = 1  # transformers of this shape, of which one serves a row
     width_of_weight: int = MASTER  # bytes, where it is frozen
+    adapter: AdapterParams | None = None  # what is trained of it, where that is not all
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -41,6 +44,27 @@ class Network:
     def parameters(self) -> int:
         """How many numbers one of them has."""
         return transformer.parameters(self.module)["all"]
+
+    @property
+    def trained(self) -> int:
+        """How many of them are trained."""
+        return transformer.parameters(self.module)["trainable"]
+
+    @property
+    def adapted(self) -> dict[str, torch.Size]:
+        """Matrices beside which an adapter is trained, with their shapes (out, in)."""
+        ending = ".base_layer.weight"
+        named = self.module.named_parameters()
+        return {name.removesuffix(ending): weight.shape for name, weight in named if name.endswith(ending)}
+
+    def frozen_bytes(self, dtype: Dtype) -> int:
+        """What its frozen weights take: as they are stored, or as they are computed with where that is narrower."""
+        held = torch.bfloat16 if min(self.width_of_weight, WIDTHS[dtype]) < MASTER else torch.float32
+        return sum(
+            weight.numel() * loading.held_in(self.module, name, held, sharding.PRECISE).itemsize
+            for name, weight in self.module.named_parameters()
+            if not weight.requires_grad
+        )
 
     @property
     def block(self) -> int:
@@ -110,6 +134,14 @@ def of_student(teacher: Network, layers: Sequence[int]) -> Network:
     with torch.device("meta"):
         module, _ = transformer.from_layers(teacher.module, layers)
     return Network(module=module, origin=f"{len(layers)} of {teacher.config['num_layers']} layers of {teacher.origin}")
+
+
+def with_adapter(network: Network, adapter: AdapterParams) -> Network:
+    """A network that is frozen but for an adapter; raises WrongUse as the training does."""
+    from frostline import adapters  # peft is not part of the core
+
+    adapters.add(network.module.requires_grad_(False), adapter, seed=0, where=network.origin)
+    return dataclasses.replace(network, adapter=adapter)
 
 
 def moved(network: Network, loop: LoopParams) -> Moved:

@@ -1,8 +1,9 @@
 """Operations of a training, and the time and money they take.
 
-A multiplication with its addition is two operations. Forward is ``speed.forward_flops``; back is twice that; what is
-recomputed is forward once more. A teacher is asked twice, with the text and without; of two experts both are, as in a
-step with rows of each. Not counted: validation, previews, waiting for data, AdamW, the average.
+A multiplication with its addition is two operations. Forward is ``speed.forward_flops``; back is twice that, or once
+where weights are frozen, attention apart; what is recomputed is forward once more. A teacher is asked twice, with the
+text and without; of two experts both are, as in a step with rows of each. Not counted: validation, previews, waiting
+for data, AdamW, the average.
 """
 
 from collections.abc import Sequence
@@ -29,9 +30,8 @@ def figures(learning: Learning, machine: Machine, steps: int) -> list[Figure]:
 
 
 def _step(learning: Learning, bucket: Bucket) -> Figure:
-    times = 4 if learning.recompute else 3
     own = _forward(learning.network, bucket)
-    value, formula = times * own, f"{times} × {own:.4g}"
+    value, formula = _own(learning, bucket, own)
     if learning.teacher is not None:
         theirs, experts = _forward(learning.teacher, bucket), learning.teacher.experts
         value += 2 * experts * theirs
@@ -42,6 +42,19 @@ def _step(learning: Learning, bucket: Bucket) -> Figure:
         unit="FLOP",
         formula=f"{bucket.batch} rows of {bucket.row.tokens:,} tokens × ({formula})",
     )
+
+
+def _own(learning: Learning, bucket: Bucket, forward: float) -> tuple[float, str]:
+    """Forward and back through the network that learns, of one row."""
+    network, again = learning.network, int(learning.recompute)
+    if network.adapter is None:
+        return (3 + again) * forward, f"{3 + again} × {forward:.4g}"
+    tokens, text, width = bucket.row.tokens, bucket.row.text, network.width
+    attention = float(network.config["num_layers"] * 4 * tokens * (tokens + text) * width)
+    beside = 2.0 * tokens * network.trained  # as if all of it saw every token
+    value = (2 + again) * forward + attention + (3 + again) * beside
+    formula = f"{2 + again} × {forward:.4g} + {attention:.4g} of attention + {3 + again} × {beside:.4g} of the adapter"
+    return value, formula
 
 
 def _forward(network: Network, bucket: Bucket) -> float:

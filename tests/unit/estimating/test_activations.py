@@ -7,8 +7,8 @@ from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 
 from frostline import sharding
-from frostline.estimating import activations
-from frostline.params.trainings import ComputeParams
+from frostline.estimating import activations, networks
+from frostline.params.trainings import AdapterParams, ComputeParams
 from frostline.processes import Team
 from tests.unit.estimating import measuring
 
@@ -54,6 +54,37 @@ def test_they_are_what_autograd_keeps_in_bfloat16_of_sharded_weights(shape, team
     assert kept.bytes == pytest.approx(expected, rel=0.02)
 
 
+ADAPTERS = [
+    ("to_q", "to_k", "to_v", "to_out.0"),
+    ("attn1.to_q", "ffn.net.0.proj", "ffn.net.2"),
+    ("attn2.to_v", "proj_out"),
+]
+
+
+def adapted(targets: tuple[str, ...], **shape: Any) -> networks.Network:
+    return networks.with_adapter(measuring.network(**shape), AdapterParams(rank=4, alpha=4.0, targets=targets))
+
+
+@pytest.mark.parametrize("targets", ADAPTERS, ids="+".join)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_beside_frozen_weights_less_is_kept(targets, dtype, team):
+    network = adapted(targets, layers=8)
+    sharding.place(network.module, compute(dtype=dtype), team)
+    with measuring.Kept(network.module) as kept:
+        loss = measuring.loss(network.module, measuring.batch(3))
+    row = measuring.row(network)
+    expected = activations.of(network, row, dtype, "cpu").everything(3)
+    assert loss.requires_grad
+    assert 0.9 < kept.bytes / expected < 1.02  # before the first of an adapter nothing is kept
+    assert expected < 0.85 * activations.kept(network, row, dtype, "cpu").everything(3)
+
+
+def test_what_moves_the_time_s_embedding_is_estimated_as_all_weights_are():
+    network = adapted(("time_proj", "to_q"))
+    row = measuring.row(network)
+    assert activations.of(network, row, "float32", "cpu") == activations.kept(network, row, "float32", "cpu")
+
+
 @pytest.mark.parametrize(("dtype", "layers"), [("float32", 3), ("bfloat16", 5)])
 def test_inputs_of_blocks_are_all_that_recomputation_keeps(dtype, layers, team):
     """But for the one block that is computed again, which is not there yet after the forward pass.
@@ -69,9 +100,10 @@ def test_inputs_of_blocks_are_all_that_recomputation_keeps(dtype, layers, team):
     assert kept.bytes + found.shared == pytest.approx(found.recomputed(3) - 3 * found.block, rel=0.01)
 
 
-def test_the_formula_that_is_shown_gives_the_number():
-    network = measuring.network()
-    found = activations.kept(network, measuring.row(network), "float32", "cpu")
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_formula_that_is_shown_gives_the_number(beside):
+    network = adapted(ADAPTERS[1]) if beside else measuring.network()
+    found = activations.of(network, measuring.row(network), "float32", "cpu")
     for shown, number in ((found.block_formula, found.block), (found.ends_formula, found.ends)):
         plain = "".join(
             character for character in shown.replace("×", "*") if not character.isalpha() and character != ","

@@ -1,24 +1,35 @@
 """Parts of memory against a step of the engine's own parts, in which every tensor's bytes are counted."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from frostline import averages, sharding
+from frostline.averages import OfPart
 from frostline.ema import Average
-from frostline.estimating import machines, memory, networks
+from frostline.estimating import machines, memory, networks, work
 from frostline.estimating.memory import Bucket, Learning
 from frostline.estimating.walking import Held
 from frostline.muon import orthogonal
 from frostline.optimizer import Optimizer
-from frostline.params.trainings import LaunchParams
+from frostline.params.trainings import AdapterParams, LaunchParams
+from frostline.processes import Team
+from frostline.wan import loading
 from tests import tiny
 from tests.unit.estimating import measuring
 
 ROWS = 4
 ADAMW = {**tiny.train_params().optimizer.model_dump(), "muon_rate": None}
+COMPUTE = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
+ADAPTER = AdapterParams(rank=2, alpha=2.0, targets=("to_q", "to_k", "to_v", "to_out.0"))
 
 
 def machine(**launch: Any) -> machines.Machine:
@@ -84,6 +95,66 @@ def test_the_most_that_a_step_holds(optimizer, accumulate, recompute):
     assert step.between == pytest.approx(between, rel=0.001)
     assert step.moved == pytest.approx(expected["while the optimiser moves"], rel=0.01)
     assert (0.93 if recompute else 0.97) < step.learned / expected["while it learns"] < 1.01
+
+
+@pytest.fixture
+def team():
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield Team(mesh=init_device_mesh("cpu", (1,)))
+    distributed.destroy_process_group()
+
+
+def held(tensors: Iterable[Tensor]) -> int:
+    """Bytes of this process's part."""
+    return sum(t.to_local().nbytes if isinstance(t, DTensor) else t.nbytes for t in tensors)
+
+
+@pytest.mark.parametrize("optimizer", [tiny.train_params().optimizer.model_dump(), ADAMW], ids=["muon", "adamw"])
+@pytest.mark.parametrize("width", [2, 4], ids=["bfloat16", "float32"])
+def test_beside_frozen_weights_only_an_adapter_has_gradients_means_and_an_average(optimizer, width, team):
+    network = dataclasses.replace(networks.with_adapter(measuring.network(), ADAPTER), width_of_weight=width)
+    module = network.module
+    for name, weight in module.named_parameters():
+        if width == 2 and not weight.requires_grad:
+            weight.data = weight.detach().to(loading.held_in(module, name, torch.bfloat16, sharding.PRECISE))
+    expected = values(learning(network, optimizer=optimizer), machine())
+    params = tiny.train_params(optimizer=optimizer, compute={**COMPUTE, "recompute": True})
+    sharding.place(module, params.compute, team)
+    average, moving = OfPart(module, 0.9), Optimizer(module, params.optimizer, 10)
+    measuring.loss(module, measuring.batch(ROWS)).backward()
+    gradients = {name: weight.grad for name, weight in module.named_parameters() if weight.grad is not None}
+    assert gradients.keys() == averages.moving(module).keys()
+    assert held(gradients.values()) == expected["gradients"]
+    moving.clip()
+    moving.step(0)
+    assert not any(weight.grad is not None for weight in module.parameters())
+    assert held(weight for weight in module.parameters() if not weight.requires_grad) == expected["frozen weights"]
+    assert held(averages.moving(module).values()) == expected["weights"] == expected["average"]
+    assert held(average.tensors().values()) == expected["average"]
+    assert held(moving.tensors().values()) == pytest.approx(expected["optimiser state"], rel=0.01)
+
+
+def test_a_frozen_base_takes_a_tenth_of_a_trained_one():
+    whole = values(learning(measuring.network(layers=4), optimizer=ADAMW), machine(device="cuda"))
+    base = dataclasses.replace(measuring.network(layers=4), width_of_weight=2)
+    network = networks.with_adapter(base, ADAPTER)
+    beside = values(learning(network, optimizer=ADAMW, dtype="bfloat16"), machine(device="cuda"))
+    parts = ("frozen weights", "weights", "gradients", "optimiser state", "average")
+    shares = [sum(found.get(part, 0.0) for part in parts) for found in (beside, whole)]
+    assert shares[0] < 0.3 * shares[1]
+    assert beside["memory per device"] < whole["memory per device"]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_frozen_weights_need_no_operations_for_gradients(recompute):
+    network = networks.with_adapter(measuring.network(layers=8), ADAPTER)
+    if recompute:
+        network.module.enable_gradient_checkpointing()
+    with FlopCounterMode(display=False) as counted, sdpa_kernel(SDPBackend.MATH):  # a CPU's own kernel is not counted
+        measuring.loss(network.module, measuring.batch(ROWS)).backward()
+    of = learning(network, recompute=recompute)
+    found = {figure.name: figure.value for figure in work.figures(of, machine(), 1)}
+    assert counted.get_total_flops() == pytest.approx(found["a step 9x64x64"], rel=0.08)
 
 
 def test_processes_share_what_is_of_every_parameter_and_nothing_that_is_whole():
