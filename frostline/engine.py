@@ -111,7 +111,7 @@ def _placed(job: Job) -> tuple[WanTransformer3DModel, Averaged]:
     params, team = job.params, job.team
     counts = transformer.parameters(job.network)
     if counts["trainable"] < counts["all"]:
-        network = sharding.place(job.network, params.compute, team).train()
+        network = sharding.place(job.network, params.compute, team, offload=job.offload).train()
         return network, OfPart(network, params.ema_decay)
     average = Average(job.network, params.ema_decay)
     sharding.place(average.network, params.compute, team)

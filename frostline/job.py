@@ -27,6 +27,7 @@ class Job:
     identity: dict[str, Any]  # what a checkpoint must agree with, beside the dataset
     work: Path
     team: Team = ALONE
+    offload: bool = False  # do weights wait in the host's memory?
 
     @property
     def belongs_to(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from frostline.errors import WrongUse
@@ -24,9 +24,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PRECISE = ("time_embedder", "time_proj")  # of the condition embedder: what embeds time
 
 
-def place(network: WanTransformer3DModel, compute: ComputeParams, team: Team) -> WanTransformer3DModel:
+def place(
+    network: WanTransformer3DModel, compute: ComputeParams, team: Team, *, offload: bool = False
+) -> WanTransformer3DModel:
     """The same network, in this process's part of it, on its device; it is changed in place.
 
+    ``offload`` leaves the part in the host's memory, with gradients and so the optimiser; what is gathered of a block
+    comes to the device for its passes.
     Raises WrongUse for bfloat16 in one process on a CPU, which is emulated there.
     """
     computed = dtype(compute, team)
@@ -36,7 +40,7 @@ def place(network: WanTransformer3DModel, compute: ComputeParams, team: Team) ->
         for block in network.blocks:
             block.compile()
     if team.mesh is not None:
-        _shard(network, computed, team)
+        _shard(network, computed, team, offload=offload)
     return network
 
 
@@ -64,7 +68,9 @@ def dtype(compute: ComputeParams, team: Team) -> torch.dtype:
     return DTYPES[compute.dtype]
 
 
-def _shard(network: WanTransformer3DModel, dtype: torch.dtype, team: Team) -> None:
+def _shard(network: WanTransformer3DModel, dtype: torch.dtype, team: Team, *, offload: bool) -> None:
+    pinned = team.device.type == "cuda"  # what is copied to a GPU while it computes cannot move meanwhile
+    where = CPUOffloadPolicy(pin_memory=pinned) if offload else OffloadPolicy()
     inside = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     at_the_door = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)  # inputs are cast as well
     precise = MixedPrecisionPolicy(param_dtype=torch.float32, reduce_dtype=torch.float32)
@@ -72,10 +78,10 @@ def _shard(network: WanTransformer3DModel, dtype: torch.dtype, team: Team) -> No
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     conditions = network.condition_embedder
     for name in PRECISE:
-        fully_shard(conditions.get_submodule(name), mesh=team.mesh, mp_policy=precise)
+        fully_shard(conditions.get_submodule(name), mesh=team.mesh, offload_policy=where, mp_policy=precise)
     for module in (network.patch_embedding, conditions.text_embedder):
-        fully_shard(module, mesh=team.mesh, mp_policy=at_the_door)
+        fully_shard(module, mesh=team.mesh, offload_policy=where, mp_policy=at_the_door)
     for block in network.blocks:
-        fully_shard(block, mesh=team.mesh, mp_policy=inside)
+        fully_shard(block, mesh=team.mesh, offload_policy=where, mp_policy=inside)
     # Also what is left goes back to its parts after each pass: the average is moved between passes.
-    fully_shard(network, mesh=team.mesh, mp_policy=inside, reshard_after_forward=True)
+    fully_shard(network, mesh=team.mesh, offload_policy=where, mp_policy=inside, reshard_after_forward=True)

@@ -71,6 +71,7 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         identity=identity,
         work=trainings.work_folder(team, f"tune-{args.name}", identity),
         team=team,
+        offload=run.adapter is not None and run.adapter.offload,
     )
     trainings.announce(job)
     outcome = engine.run(job)

@@ -150,6 +150,8 @@ def _buckets(name: str, loop: LoopParams, network: Network, machine: Machine, ba
 
 def _notes(loop: LoopParams, network: Network, teacher: Network | None) -> list[str]:
     found: list[str] = []
+    if network.adapter is not None and network.adapter.offload:
+        found.append("offload leaves weights, gradients, optimiser and average on the host: estimated as on the device")
     if loop.compute.compile:
         found.append("compile keeps less than the formula says; how much less is not modelled")
     if teacher is not None and teacher.experts > 1:

@@ -149,6 +149,7 @@ class AdapterParams(Record):
     rank: Positive
     alpha: Rate
     targets: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]  # matrices by name, or by what their names end in
+    offload: bool = False  # weights wait in the host's memory, and a block's come to the device when it is their turn
 
 
 class TunedParams(LoopParams):

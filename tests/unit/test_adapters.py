@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
 
 from frostline import (
     adapters,
@@ -94,6 +95,7 @@ def job(folder, rows, start, team, **changed):
         identity={"start": begun.training.weights_digest},
         work=folder,
         team=team,
+        offload=run.adapter.offload,
     )
 
 
@@ -212,6 +214,22 @@ def test_activations_made_again_give_the_same_bits(tmp_path, base, rows, team):
     straight = moved(engine.run(job(tmp_path / "one", rows, base, team)).network)
     again = engine.run(job(tmp_path / "two", rows, base, team, compute={**COMPUTE, "recompute": True}))
     assert same(straight, moved(again.network))
+
+
+def test_weights_that_wait_on_the_host_come_to_the_same_bits(tmp_path, halved, rows, team, monkeypatch):
+    """On a CPU host and device are one: that every part is gathered from the host is seen, not what that saves."""
+    straight = moved(engine.run(job(tmp_path / "one", rows, halved, team)).network)
+    policies: list[object] = []
+
+    def seen(module, *, offload_policy, **others):
+        policies.append(offload_policy)
+        return fully_shard(module, offload_policy=offload_policy, **others)
+
+    monkeypatch.setattr(sharding, "fully_shard", seen)
+    made = job(tmp_path / "two", rows, halved, team, adapter={**ADAPTER, "offload": True}, validate_every={"steps": 2})
+    assert same(straight, moved(engine.run(made).network))
+    assert len(policies) > len(made.network.blocks)
+    assert all(isinstance(policy, CPUOffloadPolicy) for policy in policies)
 
 
 def test_stopped_and_gone_on_it_is_the_same_bytes(tmp_path, base, rows, team):
