@@ -13,8 +13,6 @@ without what is computed again. `--quick` goes through the same code on the CPU,
 import benchmarks
 from benchmarks import Frame
 
-NO_ADAPTERS = "LoRA is not part of the engine yet"
-
 
 def images(frame: Frame) -> None:
     """Single pictures."""
@@ -32,7 +30,9 @@ def clips(frame: Frame) -> None:
 
 def adapters(frame: Frame) -> None:
     """LoRA on a frozen base."""
-    frame.not_run("adapters_mfu", 0.6, ">=", unit="of the card's matrix rate", reason=NO_ADAPTERS)
+    from benchmarks.parts import gpu_steps
+
+    gpu_steps.measure(frame, "adapters")
 
 
 PARTS = {"images": images, "clips": clips, "adapters": adapters}

@@ -7,17 +7,21 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
+from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from benchmarks import Frame
 from benchmarks.parts import latent_rows, scratch, small_training
 from benchmarks.parts.synthetic_cache import Kind
-from frostline import engine, loading, processes, speed
+from frostline import adapters, engine, loading, processes, sharding, speed
 from frostline.dataset import Batch, Dataset
 from frostline.job import Job
-from frostline.params.trainings import LaunchParams
+from frostline.params.trainings import AdapterParams, LaunchParams
+from frostline.wan import loading as loading_of_wan
 
 WAN_SMALL = {"layers": 30, "heads": 12, "head_dim": 128, "ffn_dim": 8960, "patch_size": [1, 2, 2]}  # 1.3B
+WAN_LARGE = {"layers": 40, "heads": 40, "head_dim": 128, "ffn_dim": 13824, "patch_size": [1, 2, 2]}  # 14B
+ADAPTER = AdapterParams(rank=8, alpha=8.0, targets=("to_q", "to_k", "to_v", "to_out.0"))
 SIDE, PRODUCTS = 8192, 40  # of the matrices whose products give the card's rate, and how many
 WARM, STEPS, ROWS = 4, 16, 200
 NO_GPU = "no GPU here"
@@ -30,18 +34,25 @@ class Shape(NamedTuple):
     model: dict[str, Any]
     batch: int
     recompute: bool
+    mfu: float  # asked for
 
 
 SHAPES = {
-    "images": Shape(Kind(bucket=(1, 1024, 1024), tokens=60, text_dim=4096, text_length=512), WAN_SMALL, 8, False),
-    "clips": Shape(Kind(bucket=(81, 480, 832), tokens=60, text_dim=4096, text_length=512), WAN_SMALL, 1, True),
+    "images": Shape(Kind(bucket=(1, 1024, 1024), tokens=60, text_dim=4096, text_length=512), WAN_SMALL, 8, False, 0.55),
+    "clips": Shape(Kind(bucket=(81, 480, 832), tokens=60, text_dim=4096, text_length=512), WAN_SMALL, 1, True, 0.55),
+    "adapters": Shape(Kind(bucket=(1, 1024, 1024), tokens=60, text_dim=4096, text_length=512), WAN_LARGE, 4, True, 0.6),
 }
-QUICK = Shape(latent_rows.SMALL, small_training.TINY, 2, True)
+QUICK = Shape(latent_rows.SMALL, small_training.TINY, 2, True, 0.55)
 
 
 def measure(frame: Frame, name: str) -> None:
     """Measure and record one shape: share of the rate, wait for data, peak memory."""
-    figures = [(f"{name}_mfu", 0.55, ">="), (f"{name}_data_wait", 0.01, "<="), (f"{name}_memory", 140.0, "<=")]
+    adapted = name == "adapters"
+    figures = [
+        (f"{name}_mfu", SHAPES[name].mfu, ">="),
+        (f"{name}_data_wait", 0.01, "<="),
+        (f"{name}_memory", 140.0, "<="),
+    ]
     units = ["of the card's matrix rate", "of a step", "GiB"]
     if not frame.quick and not torch.cuda.is_available():
         for (figure, target, op), unit in zip(figures, units, strict=True):
@@ -49,16 +60,18 @@ def measure(frame: Frame, name: str) -> None:
         return
     shape, steps = (QUICK, 2) if frame.quick else (SHAPES[name], STEPS)
     launch = LaunchParams(device="cpu" if frame.quick else "cuda", nodes=1, gpus_per_node=1, rendezvous=None)
-    with processes.joined(launch) as team, scratch.folder(frame) as folder:
+    with processes.joined(launch, sharded=adapted) as team, scratch.folder(frame) as folder:
         rate = matrix_rate(team.device, *((64, 2) if frame.quick else (SIDE, PRODUCTS)))
         dataset = Dataset(*small_training.data(folder, shape.kind, 100 if frame.quick else ROWS))
         compute = {"dtype": "auto", "accumulate": 1, "recompute": shape.recompute, "compile": not frame.quick}
         values = small_training.params(
             shape.kind, batch=shape.batch, steps=WARM + steps + 1, model=shape.model, compute=compute
         )
-        job = dataclasses.replace(small_training.job(folder / "work", dataset, values), team=team)
+        with team.device:  # 14B are drawn there in seconds
+            job = dataclasses.replace(small_training.job(folder / "work", dataset, values), team=team)
+        job = dataclasses.replace(job, network=_frozen(job.network) if adapted else job.network.to("cpu"))
         step, waited = _steps(job, steps)
-        flops = _flops(job, shape)
+        flops = (2 if adapted else 3) * _forward(job, shape)
         memory = torch.cuda.max_memory_allocated() / 2**30 if team.device.type == "cuda" else 0.0
     note = f"{flops / 1e12:.3g} TFLOP a step of {shape.batch} rows in {step * 1e3:.0f} ms; the card does "
     note += f"{rate / 1e12:.3g} TFLOP/s in bfloat16 matrix products; weights random"
@@ -118,7 +131,17 @@ def _steps(job: Job, steps: int) -> tuple[float, float]:
     return took / steps, sum(waits[WARM + 1 : WARM + 1 + steps]) / took
 
 
-def _flops(job: Job, shape: Shape) -> float:
+def _frozen(network: WanTransformer3DModel) -> WanTransformer3DModel:
+    """A network on the CPU as a start of a LoRA is held, with the adapter beside it."""
+    for name, parameter in network.named_parameters():
+        dtype = loading_of_wan.held_in(network, name, torch.bfloat16, sharding.PRECISE)
+        parameter.data = parameter.detach().to("cpu", dtype)
+    network.to("cpu").requires_grad_(False)
+    adapters.add(network, ADAPTER, seed=0, where="a network of random weights")
+    return network
+
+
+def _forward(job: Job, shape: Shape) -> float:
     latent = job.dataset.space.shape(shape.kind.bucket)
     tokens = speed.tokens(latent, tuple(shape.model["patch_size"]))
-    return 3 * shape.batch * speed.forward_flops(job.network.config, tokens, shape.kind.text_length)
+    return shape.batch * speed.forward_flops(job.network.config, tokens, shape.kind.text_length)
