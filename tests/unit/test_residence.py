@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,8 +13,8 @@ class Moved(nn.Module):
         super().__init__()
         self.places: list[str] = []
 
-    def to(self, place):
-        self.places.append(str(place))
+    def to(self, *args: Any, **_: Any) -> Any:
+        self.places.append(str(args[0]))
         return self
 
     def forward(self, noised: Tensor) -> Tensor:
