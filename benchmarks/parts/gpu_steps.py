@@ -17,7 +17,7 @@ from frostline import adapters, engine, loading, processes, sharding, speed
 from frostline.dataset import Batch, Dataset
 from frostline.job import Job
 from frostline.params.trainings import AdapterParams, LaunchParams
-from frostline.wan import loading as loading_of_wan
+from frostline.wan import loading as wan
 
 WAN_SMALL = {"layers": 30, "heads": 12, "head_dim": 128, "ffn_dim": 8960, "patch_size": [1, 2, 2]}  # 1.3B
 WAN_LARGE = {"layers": 40, "heads": 40, "head_dim": 128, "ffn_dim": 13824, "patch_size": [1, 2, 2]}  # 14B
@@ -69,7 +69,9 @@ def measure(frame: Frame, name: str) -> None:
         )
         with team.device:  # 14B are drawn there in seconds
             job = dataclasses.replace(small_training.job(folder / "work", dataset, values), team=team)
-        job = dataclasses.replace(job, network=_frozen(job.network) if adapted else job.network.to("cpu"))
+        nn.Module.to(job.network, "cpu")
+        if adapted:
+            _freeze(job.network)
         step, waited = _steps(job, steps)
         flops = (2 if adapted else 3) * _forward(job, shape)
         memory = torch.cuda.max_memory_allocated() / 2**30 if team.device.type == "cuda" else 0.0
@@ -131,14 +133,11 @@ def _steps(job: Job, steps: int) -> tuple[float, float]:
     return took / steps, sum(waits[WARM + 1 : WARM + 1 + steps]) / took
 
 
-def _frozen(network: WanTransformer3DModel) -> WanTransformer3DModel:
-    """A network on the CPU as a start of a LoRA is held, with the adapter beside it."""
+def _freeze(network: WanTransformer3DModel) -> None:
+    """Hold a network as the start of a LoRA is held, with the adapter beside it."""
     for name, parameter in network.named_parameters():
-        dtype = loading_of_wan.held_in(network, name, torch.bfloat16, sharding.PRECISE)
-        parameter.data = parameter.detach().to("cpu", dtype)
-    network.to("cpu").requires_grad_(False)
-    adapters.add(network, ADAPTER, seed=0, where="a network of random weights")
-    return network
+        parameter.data = parameter.detach().to(wan.held_in(network, name, torch.bfloat16, sharding.PRECISE))
+    adapters.add(network.requires_grad_(False), ADAPTER, seed=0, where="a network of random weights")
 
 
 def _forward(job: Job, shape: Shape) -> float:
