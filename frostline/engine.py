@@ -56,7 +56,8 @@ def run(job: Job) -> Outcome:
     optimizer = Optimizer(network, params.optimizer, params.steps)
     checkpoints = Checkpoints(job.work, job.belongs_to, params.keep, team)
     progress = _resume(job, checkpoints, network, average, optimizer)
-    meter = Meter(network.config, world=team.world, device=team.device)
+    frozen = not all(parameter.requires_grad for parameter in network.parameters())
+    meter = Meter(network.config, world=team.world, device=team.device, frozen=frozen)
     readers = loading.readers(batches, threads=params.threads, share=share)
     with (
         failing.memory_explained(job),

@@ -68,6 +68,8 @@ def _remedy(job: Job) -> str:
         steps.append("set compute.recompute: true (activations are made again)")
     if compute.accumulate * job.team.world < buckets[largest].batch:
         steps.append(f"raise compute.accumulate (now {compute.accumulate}): the same step in more parts")
+    if (adapter := getattr(job.params, "adapter", None)) is not None and not adapter.offload:
+        steps.append("set adapter.offload: true (frozen weights wait in the host's memory)")
     steps.append(f"lower buckets.{largest}.batch (now {buckets[largest].batch})")
     if job.team.mesh is not None:
         steps.append(f"or use more GPUs (now {job.team.world}): each then holds less of weights and optimiser")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from frostline.errors import WrongUse
-from frostline.params import Params
+from frostline.params import MODELS, Params
 from frostline.wan import families
 
 REMOTE = "s3://"
@@ -27,10 +27,10 @@ def absent(settings: Params, root: Path = Path()) -> list[str]:
 
 def _folders(settings: Params) -> dict[str, list[str]]:
     """Folders of the base and of models that no training here makes, and the keys that name them."""
-    made = {*settings.train.runs, *settings.tuned, *settings.students}
+    made = {Path(MODELS, name) for name in (*settings.train.runs, *settings.tuned, *settings.students)}
     found = {settings.base: ["base"]}
     for key, path in _models(settings):
-        if Path(path).name not in made:
+        if Path(path) not in made:
             found.setdefault(path, []).append(key)
     return found
 

@@ -71,6 +71,7 @@ def write_trained(
     The model is that of ``write``, so what `frostline lora merge` makes of the start and the adapter.
     """
     digest = start.training.weights_digest
+    teachers.require_same(start)
     lora_files.write(change, folder / ADAPTER, "diffusers", {**models.stated(contract), START: digest})
     record = Merged(
         model=start.folder.resolve().name,

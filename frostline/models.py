@@ -46,7 +46,7 @@ class Training(Record):
     stage: str
     steps_planned: int
     steps_done: int
-    parameters: dict[str, int]  # trainable, frozen_vae, frozen_text, total
+    parameters: dict[str, int]  # trainable, frozen_transformer beside an adapter, frozen_vae, frozen_text, total
     dataset_digest: str
     weights_digest: str  # of the safetensors file that is sampled (the EMA)
     ema_decay: float

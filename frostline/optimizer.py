@@ -27,9 +27,9 @@ class Optimizer:
         rest = [p for _, p in named if id(p) not in chosen]
         self.params, self.steps, self.parameters = params, steps, [p for _, p in named]
         self.parts: dict[str, tuple[torch.optim.Optimizer, float]] = {}
-        if params.muon_rate is not None:
+        if params.muon_rate is not None and matrices:
             self.parts["muon"] = (Muon(matrices, lr=params.muon_rate), params.muon_rate)
-        if rest:  # of an adapter inside blocks there is none where Muon moves matrices
+        if rest:  # an adapter may be all inside the blocks, or all outside
             adamw = torch.optim.AdamW(
                 rest, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
             )

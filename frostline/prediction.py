@@ -34,6 +34,7 @@ class Shown:
     """A clip as a model takes it, of a bucket's size."""
 
     bucket: buckets.Bucket
+    fps: float  # 0 where nothing tells it: a folder of frames
     given: np.ndarray
     true: np.ndarray
 
@@ -64,7 +65,7 @@ def read(path: Path, sizes: Sequence[buckets.Bucket], given: int, *, fps: float 
     pts = [found.pts[number] for number in numbers] if found.pts else ()
     raw = media.read(blobs, found.medium, numbers, pts, LIMITS.max_pixels)
     pixels = media.resize(raw, buckets.crop(bucket, found.extent, CENTRE, path.name), height, width)
-    return Shown(bucket=bucket, given=pixels[:given], true=pixels[given:])
+    return Shown(bucket=bucket, fps=fps or found.extent.fps, given=pixels[:given], true=pixels[given:])
 
 
 def _apart(bucket: buckets.Bucket, extent: media.Extent) -> float:

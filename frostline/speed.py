@@ -1,7 +1,8 @@
 """How fast a training goes: rows and tokens a second, and the share of the device's peak that its network uses.
 
 Names:  tokens  patches of latents, summed over the rows of a step
-        flops   of a step: 2 for each multiplication with its addition; forward, and twice that for the way back
+        flops   of a step: 2 for each multiplication with its addition; forward, and twice that for the way back,
+                once where weights are frozen and nothing goes back to them
         peak    of dense bfloat16 matrix products, as the maker states it
 What is computed again (``compute.recompute``), a teacher's part, and the optimiser's are not counted: MFU as in
 Chowdhery et al., PaLM, arXiv:2204.02311, appendix B.
@@ -61,9 +62,14 @@ class Meter:
         *,
         world: int,
         device: torch.device,
+        frozen: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``config`` is the network's; each of ``world`` processes has a device like this one."""
+        """``config`` is the network's; each of ``world`` processes has a device like this one.
+
+        ``frozen``: an adapter is trained beside it, whose own operations are not counted.
+        """
+        self._passes = 2 if frozen else 3
         self._config, self._world, self._peak, self._clock = config, world, peak(device), clock
         self._forget()
 
@@ -76,7 +82,7 @@ class Meter:
         each = tokens(tuple(batch.clean.shape[1:]), self._config["patch_size"])
         self._rows += rows
         self._tokens += rows * each
-        self._flops += 3 * rows * forward_flops(self._config, each, batch.text.shape[1])
+        self._flops += self._passes * rows * forward_flops(self._config, each, batch.text.shape[1])
 
     def look(self) -> dict[str, str]:
         """Rates since the last look, in words."""

@@ -95,6 +95,19 @@ def _require_no_bare_pipeline(folder: Path) -> None:
         )
 
 
+def require_same(model: Model) -> None:
+    """Raise Refused if the files of a model that was loaded are others by now."""
+    if (model.folder / pins.FILE).is_file():
+        pins.require_whole(model.folder)
+        return
+    _, _, training = models.facts(model.folder)
+    if training.weights_digest != model.training.weights_digest:
+        raise Refused(
+            f"{model.folder}: its weights were replaced while they were in use ({training.weights_digest}, and "
+            f"{model.training.weights_digest} was loaded); run again, from the weights that are there now"
+        )
+
+
 def published(pinned: pins.Pins, parameters: int) -> Training:
     """What is known of how a published model came to be."""
     experts = tuple(f"{role}/" for role in EXPERTS)

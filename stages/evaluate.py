@@ -25,7 +25,7 @@ def main() -> None:
     torch.set_num_threads(settings.evaluate.threads)
     plan = evaluation.plan(settings.evaluate)
     device = codecs.device(settings.evaluate.device, "evaluate.device")
-    codec, judge = codecs.Codec(settings.base, device=device), evaluation.find_judge(Path(settings.base))
+    codec, judge = codecs.of_params(settings, device), evaluation.find_judge(Path(settings.base))
     folders = settings.models(args.models)
     loaded = [models.load(folder) for folder in folders]
     found = {folder.name: folder / "curve.tsv" for folder in folders}  # a pretrained model has none

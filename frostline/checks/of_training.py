@@ -81,7 +81,7 @@ def _objective(dataset: Dataset, loop: LoopParams, process: Process, velocity: T
     return velocity_matching.objective(
         process,
         teacher=_Recorder(velocity),
-        null=dataset.null(),
+        null=dataset.negative(),
         scale=loop.scales[0],
         interval=loop.guidance_interval,
     )

@@ -9,7 +9,7 @@ from frostline.cli import locating, output
 from frostline.errors import Refused, WrongUse
 
 CLIPS = (".gif", ".mp4")
-FRAMES_PER_SECOND = 8
+FRAMES_PER_SECOND = 8  # of a folder of frames, which has no rate
 
 
 def predict(
@@ -33,7 +33,9 @@ def predict(
         typer.Option("--base", "--teacher-path", help="Folder of VAE and text encoder, if not where the model says."),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", "--num-inference-steps", min=1)] = None,
+    shift: Annotated[float | None, typer.Option(help="Of the sampler's sigmas; as trained if not given.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", "--guidance-scale", help="1 is none.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one; its pixels differ a little.")
@@ -47,23 +49,33 @@ def predict(
             raise WrongUse(f"{path}: the ending {path.suffix!r} is no clip's; use .gif or .mp4")
     if not context.exists():
         raise WrongUse(f"{context}: no such clip or folder of frames")
-    from frostline import codec, generation, media, models, prediction
+    from frostline import codec, generation, media, prediction, teachers
 
-    loaded = models.load(locating.model_folder(model, registry))
+    loaded = teachers.load(locating.model_folder(model, registry))
     place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
-    generator = generation.Generator(loaded, codec.Codec(place, device=codec.device(device, "--device")))
+    space, there = loaded.contract.latent_space, codec.device(device, "--device")
+    generator = generation.Generator(loaded, codec.Codec(place, encode_dtype=space.encode_dtype, device=there))
     sizes = [*filter(generator.continues, generator.process.buckets or ())]
     if not sizes:
         raise Refused(f"{loaded.folder}: it makes clips from words alone; sample it with `frostline sample`")
     shown = prediction.read(context, sizes, generator.given_frames, fps=fps, at=at)
     frames, height, width = shown.bucket
-    draw = generation.Draw(seed=seed, frames=frames, height=height, width=width, steps=steps, guidance=guidance)
+    draw = generation.Draw(
+        seed=seed,
+        frames=frames,
+        height=height,
+        width=width,
+        steps=steps,
+        shift=shift,
+        guidance=guidance,
+        negative_prompt=negative_prompt,
+    )
     generator.embed([prompt], draw)
     generator.codec.release("text_encoder")
     made = prediction.go_on(generator, shown, prompt, draw)
-    media.write(output_path, made, fps or FRAMES_PER_SECOND)
+    media.write(output_path, made, shown.fps or FRAMES_PER_SECOND)
     if beside is not None:
-        media.write(beside, prediction.beside(shown, made), fps or FRAMES_PER_SECOND)
+        media.write(beside, prediction.beside(shown, made), shown.fps or FRAMES_PER_SECOND)
     facts = {
         "prompt": prompt,
         "context": str(context),

@@ -152,6 +152,8 @@ def _notes(loop: LoopParams, network: Network, teacher: Network | None) -> list[
     found: list[str] = []
     if network.adapter is not None and network.adapter.offload:
         found.append("offload leaves weights, gradients, optimiser and average on the host: estimated as on the device")
+    if loop.context is not None:
+        found.append("a context takes a timestep for each token, 6 numbers of the width each more than is said here")
     if loop.compute.compile:
         found.append("compile keeps less than the formula says; how much less is not modelled")
     if teacher is not None and teacher.experts > 1:

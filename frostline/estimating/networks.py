@@ -17,7 +17,7 @@ from frostline.errors import WrongUse
 from frostline.estimating.machines import WIDTHS, Dtype
 from frostline.muon import ITERATIONS
 from frostline.optimizer import Optimizer
-from frostline.params import Params
+from frostline.params import MODELS, Params
 from frostline.params.trainings import AdapterParams, LoopParams, ModelParams
 from frostline.wan import configs, layouts, loading
 from frostline.wan.families import Family
@@ -154,16 +154,21 @@ def moved(network: Network, loop: LoopParams) -> Moved:
     return Moved(kernels=shapes, rest=sum(p.numel() for p in parts.get("adamw", [])))
 
 
+def _made(path: str) -> str:
+    """The name of a model that is made here; of any other folder none."""
+    return Path(path).name if Path(path).parent == Path(MODELS) else ""
+
+
 def of_folder(path: str, settings: Params, space: LatentSpace, family: Family | None) -> Network:
     """The network that a student learns from or a training goes on from: of params, or of a folder's configuration.
 
     ``family`` stands in the place of the base. Raises WrongUse if none of these says what the network is.
     """
-    name, seen = Path(path).name, set[str]()
+    name, seen = _made(path), set[str]()
     while name in settings.tuned and name not in seen:
         seen.add(name)
         path = settings.tuned[name].start
-        name = Path(path).name
+        name = _made(path)
     folder, runs = Path(path), settings.train.runs
     if name in runs:
         return of_run(runs[name].model, space, f"train.runs.{name}")

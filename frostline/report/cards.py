@@ -44,7 +44,8 @@ def card(one: Evaluated) -> Card:
     """What a model is, costs and reaches."""
     process, sampling = one.model.sampled()
     blocks = len(one.model.transformer.blocks)
-    size = f"{one.model.training.parameters['trainable']:,} parameters in {blocks} blocks"
+    count = sum(parameter.numel() for network in one.model.networks for parameter in network.parameters())
+    size = f"{count:,} parameters in {blocks} blocks"
     scales = " and ".join(f"{scale:g}" for scale in sampling.scales)
     guidance = f"guidance {scales} {'folded in' if sampling.guidance_form == 'folded' else 'from outside'}"
     role = f"{size}; {one.model.training.objective.replace('_', ' ')}; {guidance}"

@@ -88,7 +88,7 @@ def setup(contract: Contract, record: Sampling, family: families.Family | None, 
         bucket=bucket,
         fps=family.fps if family else families.FAMILIES[0].fps,
         z_dim=contract.latent_space.z_dim,
-        negative=contract.latent_space.null_prompt if record.negative_prompt is None else record.negative_prompt,
+        negative=contract.negative_prompt,
         notes=tuple(_notes(record, listed=listed)),
     )
 

@@ -36,6 +36,14 @@ def test_matrices_inside_blocks_go_to_muon_and_all_else_to_adamw():
     assert {"proj_out.weight", "patch_embedding.weight", "blocks.0.attn1.to_q.bias"} <= parts["adamw"]
 
 
+@pytest.mark.parametrize(("trained", "parts"), [("proj_out.", {"adamw"}), ("blocks.0.attn1.to_q.weight", {"muon"})])
+def test_what_moves_may_be_all_outside_the_blocks_or_all_inside(trained, parts):
+    network = tiny.network()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith(trained))
+    assert set(Optimizer(network, settings(), 10).parts) == parts
+
+
 def test_the_state_comes_back_to_the_bit():
     straight, broken = tiny.network(), tiny.network()
     whole = Optimizer(straight, settings(), 6)

@@ -47,3 +47,13 @@ def test_a_gpu_s_share_of_its_peak_is_told(monkeypatch):
     meter.count(batch(3))
     now[0] = 3 * 3 * speed.forward_flops(tiny.network().config, 8, 6) / (0.5 * 989e12)
     assert meter.look()["MFU"] == "50.0%"
+
+
+def test_nothing_goes_back_to_frozen_weights(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+    now = [0.0]
+    cuda = torch.device("cuda")
+    meter = speed.Meter(tiny.network().config, world=1, device=cuda, frozen=True, clock=lambda: now[0])
+    meter.count(batch(30))
+    now[0] = 2 * 30 * speed.forward_flops(tiny.network().config, 8, 6) / (0.5 * 989e12)
+    assert meter.look()["MFU"] == "50.0%"

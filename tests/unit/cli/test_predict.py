@@ -18,10 +18,15 @@ def moving(frames, height=32, width=32):
     return pixels
 
 
+def probed(path):
+    """The blobs of a clip, and what is known of it."""
+    blobs = (blob(str(path.parent), path.name),)
+    return blobs, media.probe(blobs, None, Limits(max_pixels=1 << 20, max_frames=99), None)
+
+
 def shown(path):
     """The frames of a clip."""
-    blobs = (blob(str(path.parent), path.name),)
-    found = media.probe(blobs, None, Limits(max_pixels=1 << 20, max_frames=99), None)
+    blobs, found = probed(path)
     return media.read(blobs, found.medium, range(found.extent.frames), found.pts, 1 << 20)
 
 
@@ -57,6 +62,14 @@ def test_the_same_frames_as_a_folder_or_at_another_rate_give_the_same(frostline,
         found.append(shown(path))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])  # every second frame of nine: the last is the same
+
+
+@pytest.mark.parametrize(("asked", "fps"), [([], 24.0), (["--fps", 12], 12.0)])
+def test_what_is_made_goes_on_at_the_rate_that_was_taken(frostline, tiny_continuing, tmp_path, asked, fps):
+    media.write_lossless_mp4(tmp_path / "clip.mp4", moving(9), 24)
+    words = ["--model", tiny_continuing, "--context", tmp_path / "clip.mp4", "--output", tmp_path / "next.mp4"]
+    assert frostline("predict", *words, *asked)[0] == 0
+    assert probed(tmp_path / "next.mp4")[1].extent.fps == pytest.approx(fps)
 
 
 def test_a_clip_of_another_size_is_cut_and_resized(frostline, tiny_continuing, tmp_path):
