@@ -152,6 +152,7 @@ def test_media_become_a_teacher_and_a_student(whole: Path):
         "train teacher",
         "train early",
         "tune warm",
+        "tune light",
     }
     teacher, student = (models.load(whole / "models" / name) for name in ("teacher", "guided"))
     assert teacher.training.complete
