@@ -136,3 +136,11 @@ def test_a_model_of_no_family_does_not_say_how_it_is_sampled(tmp_path, tiny_base
     fetching.fetch(str(folders.native(tmp_path / "model", tiny_base)), tmp_path / "base")
     with pytest.raises(Refused, match="how to sample it is unknown"):
         teachers.load(tmp_path / "base").sampled()
+
+
+def test_a_model_that_was_replaced_since_it_was_loaded_is_refused(make_model, tmp_path):
+    loaded = teachers.load(make_model(tmp_path / "one"))
+    teachers.require_same(loaded)
+    shutil.copytree(make_model(tmp_path / "other", seed=1), tmp_path / "one", dirs_exist_ok=True)
+    with pytest.raises(Refused, match="its weights were replaced while they were in use"):
+        teachers.require_same(loaded)
