@@ -134,18 +134,17 @@ def _slope(found: dict[int, Filled], low: int, high: int) -> float:
 
 
 def _memory(frame: Frame, size: Growth, found: dict[int, Filled]) -> None:
-    """From where all that is bounded has reached its bound: the windows of rows, and what is under way."""
-    last, full, first = found[size.counts[-1]], found[size.counts[-2]], found[size.least]
-    each = (last.peak - full.peak) / (size.counts[-1] - size.counts[-2])
+    last, first = found[size.counts[-1]], found[size.least]
+    each = (last.peak - first.peak) / (size.counts[-1] - size.least)
     frame.record(
         "growth_memory",
-        last.peak / full.peak,
+        last.peak / first.peak,
         1.1,
         "<=",
         unit="x",
         n=size.counts[-1],
         spread="one run each",
-        note=f"peak resident memory with {size.counts[-1]:,} rows over that with {size.counts[-2]:,}; "
+        note=f"peak resident memory with {size.counts[-1]:,} rows over that with {size.least:,}; "
         f"{each:.0f} bytes a row; "
         + ", ".join(f"{count:,}: {run.peak / 2**20:.0f} MiB" for count, run in found.items())
         + f"; libraries alone {first.before / 2**20:.0f} MiB",

@@ -40,7 +40,6 @@ class Rival(NamedTuple):
     write: Callable[[Path, Dataset], None]
     open: Callable[[Path, int], Read]  # told how many rows are read at a time
     batches: int  # at most, that are read in a round; few if it is slow
-    copies: int | None = None  # how often it copies each byte on the way; None: it makes other numbers of them
 
     @property
     def absent(self) -> bool:
@@ -290,18 +289,17 @@ def _halves(found: pa.Scalar) -> np.ndarray:
 
 PEERS = "pip install -c constraints.txt -e .[pipeline,peers]"
 LOOSE = f"{PEERS}, then pip install --no-deps -c constraints.txt litdata mosaicml-streaming"
+MAPPED = Rival(
+    "arrow_mapped", "HF datasets, mapped bytes", "datasets", "datasets", PEERS, _write_arrow, _open_mapped, 4
+)
 ALL = (
-    Rival("arrow", "HF datasets, bytes", "datasets", "datasets", PEERS, _write_arrow, _open_arrow, 4, 2),
+    Rival("arrow", "HF datasets, bytes", "datasets", "datasets", PEERS, _write_arrow, _open_arrow, 4),
     Rival("arrow_arrays", "HF datasets, arrays", "datasets", "datasets", PEERS, _write_arrays, _open_arrays, 4),
-    Rival("arrow_mapped", "HF datasets, mapped bytes", "datasets", "datasets", PEERS, _write_arrow, _open_mapped, 4, 1),
+    MAPPED,
     Rival("mds", "MosaicML streaming", "mosaicml-streaming", "streaming", LOOSE, _write_mds, _open_mds, 4),
-    Rival("litdata", "LitData by index", "litdata", "litdata", LOOSE, _write_litdata, _open_litdata, 4, 2),
-    Rival(
-        "litdata_shuffled", "LitData in its order", "litdata", "litdata", LOOSE, _write_litdata, _stream_litdata, 4, 2
-    ),
-    Rival("webdataset", "WebDataset in its order", "webdataset", "webdataset", PEERS, _write_tars, _stream_tars, 2, 2),
-    Rival(
-        "safetensors", "a file a row", "safetensors", "safetensors", PEERS, _write_safetensors, _open_safetensors, 4, 2
-    ),
+    Rival("litdata", "LitData by index", "litdata", "litdata", LOOSE, _write_litdata, _open_litdata, 4),
+    Rival("litdata_shuffled", "LitData in its order", "litdata", "litdata", LOOSE, _write_litdata, _stream_litdata, 4),
+    Rival("webdataset", "WebDataset in its order", "webdataset", "webdataset", PEERS, _write_tars, _stream_tars, 2),
+    Rival("safetensors", "a file a row", "safetensors", "safetensors", PEERS, _write_safetensors, _open_safetensors, 4),
     Rival("zstd_group", "float32, zstd, one row group", "pyarrow", "pyarrow", PEERS, _write_zstd, _open_zstd, 1),
 )
