@@ -10,6 +10,7 @@ from torch import Tensor
 
 from frostline.errors import FrostlineError
 from frostline.job import Job
+from frostline.params.trainings import TunedParams
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) ?(bytes|KiB|MiB|GiB)")
@@ -68,7 +69,8 @@ def _remedy(job: Job) -> str:
         steps.append("set compute.recompute: true (activations are made again)")
     if compute.accumulate * job.team.world < buckets[largest].batch:
         steps.append(f"raise compute.accumulate (now {compute.accumulate}): the same step in more parts")
-    if (adapter := getattr(job.params, "adapter", None)) is not None and not adapter.offload:
+    adapter = job.params.adapter if isinstance(job.params, TunedParams) else None
+    if adapter is not None and not adapter.offload:
         steps.append("set adapter.offload: true (frozen weights wait in the host's memory)")
     steps.append(f"lower buckets.{largest}.batch (now {buckets[largest].batch})")
     if job.team.mesh is not None:

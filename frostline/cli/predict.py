@@ -1,15 +1,15 @@
 """`frostline predict`: the frames that come after a clip, from a model that continues clips."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from frostline.cli import locating, output
+from frostline.cli import drawing, locating, output
 from frostline.errors import Refused, WrongUse
 
-CLIPS = (".gif", ".mp4")
-FRAMES_PER_SECOND = 8  # of a folder of frames, which has no rate
+if TYPE_CHECKING:
+    from frostline.generation import Generator
 
 
 def predict(
@@ -28,37 +28,25 @@ def predict(
     fps: Annotated[
         float | None, typer.Option(min=0.1, help="Take frames at this rate, that of the training; else all of them.")
     ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option("--base", "--teacher-path", help="Folder of VAE and text encoder, if not where the model says."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", "--num-inference-steps", min=1)] = None,
-    shift: Annotated[float | None, typer.Option(help="Of the sampler's sigmas; as trained if not given.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", "--guidance-scale", help="1 is none.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one; its pixels differ a little.")
-    ] = "auto",
-    registry: Annotated[str, typer.Option(help="Folder of the model registry.")] = locating.REGISTRY,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    base: drawing.Base = None,
+    steps: drawing.Steps = None,
+    shift: drawing.Shift = None,
+    guidance: drawing.Guidance = None,
+    guidance_low: drawing.GuidanceLow = None,
+    negative_prompt: drawing.NegativePrompt = None,
+    seed: drawing.Seed = 0,
+    device: drawing.Device = "auto",
+    registry: drawing.Registry = locating.REGISTRY,
+    as_json: drawing.AsJson = False,
 ) -> None:
     """Make the frames that come after a clip. Sizes, frames and sampler are those the model was trained for."""
-    for path in (output_path, beside):
-        if path is not None and path.suffix not in CLIPS:
-            raise WrongUse(f"{path}: the ending {path.suffix!r} is no clip's; use .gif or .mp4")
+    _require_clips(output_path, beside)
     if not context.exists():
         raise WrongUse(f"{context}: no such clip or folder of frames")
-    from frostline import codec, generation, media, prediction, teachers
+    from frostline import generation, media, prediction
 
-    loaded = teachers.load(locating.model_folder(model, registry))
-    place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
-    space, there = loaded.contract.latent_space, codec.device(device, "--device")
-    generator = generation.Generator(loaded, codec.Codec(place, encode_dtype=space.encode_dtype, device=there))
-    sizes = [*filter(generator.continues, generator.process.buckets or ())]
-    if not sizes:
-        raise Refused(f"{loaded.folder}: it makes clips from words alone; sample it with `frostline sample`")
-    shown = prediction.read(context, sizes, generator.given_frames, fps=fps, at=at)
+    generator = drawing.generator(model, base, registry, device)
+    shown = prediction.read(context, _sizes(generator), generator.given_frames, fps=fps, at=at)
     frames, height, width = shown.bucket
     draw = generation.Draw(
         seed=seed,
@@ -68,14 +56,16 @@ def predict(
         steps=steps,
         shift=shift,
         guidance=guidance,
+        guidance_low=guidance_low,
         negative_prompt=negative_prompt,
     )
     generator.embed([prompt], draw)
     generator.codec.release("text_encoder")
     made = prediction.go_on(generator, shown, prompt, draw)
-    media.write(output_path, made, shown.fps or FRAMES_PER_SECOND)
+    rate = shown.fps or drawing.FRAMES_PER_SECOND
+    media.write(output_path, made, rate)
     if beside is not None:
-        media.write(beside, prediction.beside(shown, made), shown.fps or FRAMES_PER_SECOND)
+        media.write(beside, prediction.beside(shown, made), rate)
     facts = {
         "prompt": prompt,
         "context": str(context),
@@ -83,7 +73,21 @@ def predict(
         "given_frames": len(shown.given),
         "made_frames": len(made),
         **generator.describe(draw),
-        "base": str(place),
+        "base": str(generator.codec.base),
     }
     line = f"{output_path}: {len(made)} frame(s) of {width}x{height} after {len(shown.given)} of {context}, seed {seed}"
     output.say(line, facts, as_json=as_json)
+
+
+def _require_clips(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and path.suffix not in drawing.CLIPS:
+            raise WrongUse(f"{path}: the ending {path.suffix!r} is no clip's; use .gif or .mp4")
+
+
+def _sizes(generator: "Generator") -> list[tuple[int, int, int]]:
+    """The buckets whose clips go on; raises Refused if there are none."""
+    sizes = [*filter(generator.continues, generator.process.buckets or ())]
+    if not sizes:
+        raise Refused(f"{generator.model.folder}: it makes clips from words alone; sample it with `frostline sample`")
+    return sizes

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from frostline.cli import locating, output
+from frostline.cli import drawing, locating, output
 from frostline.errors import WrongUse
 
 if TYPE_CHECKING:
     from frostline.generation import Draw, Generator
 
-IMAGE, CLIPS = ".png", (".gif", ".mp4")
-FRAMES_PER_SECOND = 8
+IMAGE = ".png"
 
 
 def sample(
@@ -24,38 +23,25 @@ def sample(
     output_path: Annotated[
         Path, typer.Option("--output", "--output-path", help=".png for one frame, .gif or .mp4 for a clip.")
     ],
-    base: Annotated[
-        Path | None,
-        typer.Option("--base", "--teacher-path", help="Folder of VAE and text encoder, if not where the model says."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", "--num-inference-steps", min=1)] = None,
-    shift: Annotated[float | None, typer.Option(help="Of the sampler's sigmas; as trained if not given.")] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option("--guidance", "--guidance-scale", help="1 is none. Alone: of both, where there are two experts."),
-    ] = None,
-    guidance_low: Annotated[
-        float | None,
-        typer.Option("--guidance-low", "--guidance-scale-2", help="Of the low-noise expert, where there are two."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    base: drawing.Base = None,
+    steps: drawing.Steps = None,
+    shift: drawing.Shift = None,
+    guidance: drawing.Guidance = None,
+    guidance_low: drawing.GuidanceLow = None,
+    seed: drawing.Seed = 0,
     frames: Annotated[int | None, typer.Option(min=1, help="1, 5, 9, ...: 1 + 4n.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What to steer away from.")] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one; its pixels differ a little.")
-    ] = "auto",
-    registry: Annotated[str, typer.Option(help="Folder of the model registry.")] = locating.REGISTRY,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    negative_prompt: drawing.NegativePrompt = None,
+    device: drawing.Device = "auto",
+    registry: drawing.Registry = locating.REGISTRY,
+    as_json: drawing.AsJson = False,
 ) -> None:
     """Draw one image or clip. Settings not given are those the model was trained for; others may be refused."""
     _require_writable(output_path)
-    from frostline import codec, generation, media, teachers
+    from frostline import generation, media
 
-    loaded = teachers.load(locating.model_folder(model, registry))
-    place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
-    generator = generation.Generator(loaded, codec.Codec(place, device=codec.device(device, "--device")))
+    generator = drawing.generator(model, base, registry, device)
     draw = generation.Draw(
         seed=seed,
         **_size(generator, frames, height, width),
@@ -69,13 +55,18 @@ def sample(
     generator.embed([prompt], draw)
     generator.codec.release("text_encoder")  # often the largest of all parts, and nothing asks for it again
     pixels = generator.sample([prompt], draw)[0].cpu().numpy()
-    media.write(output_path, pixels, FRAMES_PER_SECOND)
-    facts = {"prompt": prompt, "output": str(output_path), **generator.describe(draw), "base": str(place)}
+    media.write(output_path, pixels, drawing.FRAMES_PER_SECOND)
+    facts = {
+        "prompt": prompt,
+        "output": str(output_path),
+        **generator.describe(draw),
+        "base": str(generator.codec.base),
+    }
     output.say(_line(output_path, facts), facts, as_json=as_json)
 
 
 def _require_writable(path: Path) -> None:
-    if path.suffix not in (IMAGE, *CLIPS):
+    if path.suffix not in (IMAGE, *drawing.CLIPS):
         raise WrongUse(
             f"{path}: the ending {path.suffix!r} is not written; use .png for an image, .gif or .mp4 for a clip"
         )

@@ -295,7 +295,10 @@ def test_how_a_cache_was_encoded_and_stored_does_not_make_its_base_another(make_
     rounded = {"encode_dtype": "bfloat16", "stored_dtype": "float32"}
     space = model.contract.latent_space.model_copy(update=rounded)
     model = dataclasses.replace(model, contract=model.contract.model_copy(update={"latent_space": space}))
-    generation.require_base(model, codec.Codec(tiny_base))
+    generation.require_base(model, codec.Codec(tiny_base))  # does not raise
+    other = model.contract.model_copy(update={"latent_space": space.model_copy(update={"vae_digest": "f" * 32})})
+    with pytest.raises(Refused, match="vae_digest"):
+        generation.require_base(dataclasses.replace(model, contract=other), codec.Codec(tiny_base))
 
 
 def test_the_base_is_found_above_the_model(make_model, tiny_base, tmp_path):
