@@ -1,5 +1,6 @@
 """Caches and trainings so small that a test of them takes a moment: real files, made-up latents."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from frostline import contract, dataset, digests, files, models, randomness, records, trainings, transformer
+from frostline import contract, dataset, digests, engine, files, models, randomness, records, trainings, transformer
 from frostline.contract import LatentSpace
-from frostline.dataset import Dataset
+from frostline.dataset import Batch, Dataset
 from frostline.engine import Job
 from frostline.objectives import flow_matching
 from frostline.params import CacheParams
@@ -277,3 +278,18 @@ def job(folder: Path, rows: Dataset, **changed: Any) -> Job:
         identity={"contract": meaning.digest, "dataset": rows.digest},
         work=folder,
     )
+
+
+def losses_beside(job: Job, other: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Runs a training of one step: its losses (B,) there, and those of another network of the same rows and noise."""
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def watched(network: torch.nn.Module, batch: Batch, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        losses = job.objective(network, batch, noise, sigma)
+        if network.training:
+            found.append((losses.detach(), job.objective(other, batch, noise, sigma)))
+        return losses
+
+    engine.run(dataclasses.replace(job, objective=watched))
+    [pair] = found
+    return pair

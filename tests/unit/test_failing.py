@@ -43,6 +43,15 @@ def test_what_is_already_done_is_not_advised(job):
     assert "lower buckets" in message
 
 
+def test_frozen_weights_may_wait_on_the_host(job):
+    adapter = {"rank": 1, "alpha": 1.0, "targets": ["to_q"]}
+    for offload in (False, True):
+        run = tiny.tuned_params(Path("models/start"), adapter={**adapter, "offload": offload})
+        assert (
+            "adapter.offload: true" in said(dataclasses.replace(job, params=run), torch.OutOfMemoryError(GPU))
+        ) != offload
+
+
 def test_the_system_s_memory_is_explained_as_well(job):
     assert "lower buckets" in said(job, RuntimeError(SYSTEM))
 

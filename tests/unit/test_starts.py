@@ -80,16 +80,7 @@ def test_it_begins_at_the_published_weights_and_at_exactly_their_loss(tmp_path, 
     made = job(tmp_path / "work", rows, base, steps=1, validate_every={"steps": 1})
     there = teachers.load(base, torch.float32).transformer
     assert same(there.state_dict(), made.network.state_dict())
-    pairs = []
-
-    def watched(network, *given):
-        losses = made.objective(network, *given)
-        if network.training:
-            pairs.append((losses.detach(), made.objective(there, *given)))
-        return losses
-
-    engine.run(dataclasses.replace(made, objective=watched))
-    ((ours, theirs),) = pairs
+    ours, theirs = tiny.losses_beside(made, there)
     assert torch.equal(ours, theirs)
     assert not same(there.state_dict(), made.network.state_dict())
 
