@@ -12,12 +12,12 @@ from typing import cast
 
 import peft
 import torch
-from diffusers import WanTransformer3DModel
 from peft.tuners import lora
 from torch import Tensor, nn
 
 from frostline import randomness
 from frostline.errors import WrongUse
+from frostline.networks import Transformer
 from frostline.params.trainings import AdapterParams
 from frostline.wan.lora import Change, Lora
 from frostline.wan.names import transformer as matrices
@@ -26,7 +26,7 @@ NAME = "adapter"  # by which peft tells it from others of the same network
 DOWN, UP = f".lora_A.{NAME}.weight", f".lora_B.{NAME}.weight"
 
 
-def add(network: WanTransformer3DModel, params: AdapterParams, *, seed: int, where: str) -> None:
+def add(network: Transformer, params: AdapterParams, *, seed: int, where: str) -> None:
     """Put float32 matrices beside those that ``targets`` name, and freeze everything else; the network is changed.
 
     ``where`` is what an error calls the network. Raises WrongUse for a target that names no matrix, and a rank that is

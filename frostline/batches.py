@@ -82,8 +82,7 @@ class Batches:
             self._orders = {
                 key: order for key, order in self._orders.items() if key[0] != bucket or key[1] == epoch - 1
             }
-            generator = randomness.generator(self.seed, "order", bucket, epoch)
-            self._orders[bucket, epoch] = torch.randperm(len(self._rows[bucket]), generator=generator).numpy()
+            self._orders[bucket, epoch] = order(self._rows[bucket], bucket, epoch, self.seed)
         return self._orders[bucket, epoch]
 
     def at(self, step: int) -> Batch:
@@ -97,7 +96,7 @@ class Batches:
         """The bytes of a share of a step's batch, in the order of its places; into ``room`` if it is given."""
         draws = self.draws(step, share)
         dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]
-        captions = [self._caption(draw) for draw in draws]
+        captions = [caption(self.dataset, draw, self.seed) for draw in draws]
         return self.dataset.read([draw.row for draw in draws], dropped, captions, room)
 
     def most(self, share: Share = WHOLE) -> int:
@@ -108,16 +107,22 @@ class Batches:
     def expect(self, step: int, share: Share = WHOLE) -> None:
         """Say that a share of a step's batch will be read soon."""
         draws = self.draws(step, share)
-        self.dataset.expect([draw.row for draw in draws], [self._caption(draw) for draw in draws])
+        self.dataset.expect([draw.row for draw in draws], [caption(self.dataset, draw, self.seed) for draw in draws])
 
-    def _caption(self, draw: Draw) -> int:
-        """Which of its captions a row is shown with."""
-        weights = self.dataset.weights(draw.row)
-        if len(weights) == 1:
-            return 0
-        ends = np.cumsum(weights)
-        place = ends[-1] * randomness.uniform(self.seed, "which caption", draw.epoch, draw.row)
-        return int(np.searchsorted(ends[:-1], place, side="right"))
+
+def order(rows: np.ndarray, bucket: str, epoch: int, seed: int) -> np.ndarray:
+    """The order in which the rows of a bucket come in an epoch, as places in ``rows``."""
+    return torch.randperm(len(rows), generator=randomness.generator(seed, "order", bucket, epoch)).numpy()
+
+
+def caption(dataset: Dataset, draw: Draw, seed: int) -> int:
+    """Which of its captions a row is shown with."""
+    weights = dataset.weights(draw.row)
+    if len(weights) == 1:
+        return 0
+    ends = np.cumsum(weights)
+    place = ends[-1] * randomness.uniform(seed, "which caption", draw.epoch, draw.row)
+    return int(np.searchsorted(ends[:-1], place, side="right"))
 
 
 def _turns(shares: Mapping[str, float], steps: int) -> tuple[list[str], list[int]]:

@@ -24,7 +24,7 @@ from diffusers.pipelines.wan import pipeline_wan
 from torch import Tensor
 from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
-from frostline import digests, files, latents, piecewise, tiling
+from frostline import digests, files, latents, offloading, piecewise, tiling
 from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 from frostline.params import Params
@@ -49,10 +49,15 @@ class Codec:
         encode_dtype: Dtype = "float32",
         stored_dtype: Dtype = "bfloat16",
         device: str = "cpu",
+        offload: bool = False,
     ) -> None:
-        """``device`` is cpu or cuda. Raises WrongUse if a part of the base is missing."""
+        """``device`` is cpu or cuda; ``offload`` leaves the text encoder on the host but for the block that computes.
+
+        Raises WrongUse if a part of the base is missing.
+        """
         self.base = Path(base)
         self.device = device
+        self.offload = offload and device != "cpu"
         for part in ("vae/config.json", "text_encoder/config.json", "tokenizer"):
             if not (self.base / part).exists():
                 raise WrongUse(f"{self.base / part}: missing; a base is a diffusers Wan pipeline folder")
@@ -87,7 +92,11 @@ class Codec:
         )
         encoder, audit = loaded
         _require_whole(audit, self.base / "text_encoder")
-        return encoder.eval().requires_grad_(False).to(self.device)
+        encoder = encoder.eval().requires_grad_(False)
+        if not self.offload:
+            return encoder.to(self.device)
+        offloading.spread(encoder.encoder, torch.device(self.device))
+        return encoder
 
     @functools.cached_property
     def tokenizer(self) -> Any:
@@ -189,21 +198,16 @@ class Codec:
         return [state[:length].float().clone() for state, length in zip(states, lengths, strict=True)]
 
 
-def of_params(settings: Params, device: str = "cpu") -> Codec:
-    """The codec that caches of a project are made with."""
-    dtypes = settings.cache
-    return Codec(settings.base, encode_dtype=dtypes.encode_dtype, stored_dtype=dtypes.stored_dtype, device=device)
-
-
-def device(asked: Literal["auto", "cpu", "cuda"], key: str = "cache.device") -> str:
-    """Where to compute; auto is a GPU if there is one. Raises WrongUse if there is none where ``key`` asks for one."""
-    there = torch.cuda.is_available()
-    if asked == "cuda" and not there:
-        raise WrongUse(
-            f"{key}: cuda, but torch finds no GPU here; look at `nvidia-smi` and at which torch is installed, or set "
-            "it to cpu (a cache's latents depend on it, and are encoded again)"
-        )
-    return "cuda" if there and asked != "cpu" else "cpu"
+def of_params(settings: Params, device: str = "cpu", *, offload: bool | None = None) -> Codec:
+    """The codec that caches of a project are made with; ``offload`` is that of caches unless it is said."""
+    cache = settings.cache
+    return Codec(
+        settings.base,
+        encode_dtype=cache.encode_dtype,
+        stored_dtype=cache.stored_dtype,
+        device=device,
+        offload=cache.offload if offload is None else offload,
+    )
 
 
 def clean(text: str) -> str:

@@ -18,6 +18,7 @@ from frostline.records import Record
 FILE = "contract.json"
 METADATA = "frostline.contract"
 TIMESTEP_SCALE = 1000.0  # of Wan: a network takes 1000 * sigma
+FLOWS = ("velocity", "mean_velocity")  # predictions of the straight path itself
 
 
 class LatentSpace(Record):
@@ -77,7 +78,8 @@ class Process(Record):
     """What a network was trained to predict: true of every model."""
 
     path: Literal["flow_matching"] = "flow_matching"  # noised = (1 - sigma) * clean + sigma * noise
-    prediction: Literal["velocity", "v_prediction", "epsilon"] = "velocity"  # noise - clean; or on a DDPM schedule
+    # noise - clean; its mean down to a second sigma that the network is told; or what is learned on a DDPM schedule
+    prediction: Literal["velocity", "mean_velocity", "v_prediction", "epsilon"] = "velocity"
     diffusion: Diffusion | None = None  # the schedule of the other two; they are read as velocities on the path above
     sigma_convention: Literal["1 is noise"] = "1 is noise"
     timestep_scale: float = TIMESTEP_SCALE  # the network takes timestep_scale * sigma
@@ -91,7 +93,9 @@ class Process(Record):
 
     @pydantic.model_validator(mode="after")
     def is_conditioned_by_what_it_has(self) -> "Process":
-        """Refuse a context without its length, and one that patches do not fit into."""
+        """Refuse a context without its length, one that patches do not fit into, and one of a flow map."""
+        if self.context is not None and self.prediction == "mean_velocity":
+            raise ValueError("context: flow maps that continue clips are not built yet; leave it out")
         if (self.conditioning == "context") != (self.context is not None):
             raise ValueError(f"conditioning {self.conditioning} and context {self.context} do not belong together")
         if self.context is not None and (self.context < 1 or self.context % self.patch_size[0]):
@@ -101,7 +105,7 @@ class Process(Record):
     @pydantic.model_validator(mode="after")
     def predicts_on_its_schedule(self) -> "Process":
         """Refuse a prediction without its schedule, and epsilon where it says nothing."""
-        if (self.prediction == "velocity") != (self.diffusion is None):
+        if (self.prediction in FLOWS) != (self.diffusion is None):
             raise ValueError(f"prediction {self.prediction} and diffusion {self.diffusion} do not belong together")
         if self.prediction == "epsilon" and self.diffusion is not None and self.diffusion.zero_terminal_snr:
             raise ValueError("epsilon says nothing at the end of a schedule of zero terminal signal: use v_prediction")
@@ -144,6 +148,19 @@ class Contract(Record):
     latent_space: LatentSpace
     process: Process | None = None
     sampling: Sampling | None = None
+
+    @pydantic.model_validator(mode="after")
+    def jumps_as_it_was_told(self) -> "Contract":
+        """Refuse a flow map that is sampled as a velocity, and a velocity that is sampled as a flow map."""
+        if self.process is None or self.sampling is None:
+            return self
+        maps, jumps = self.process.prediction == "mean_velocity", self.sampling.sampler == "flow_map"
+        if maps != jumps:
+            raise ValueError(
+                f"process.prediction {self.process.prediction} and the sampler {self.sampling.sampler} do not belong "
+                "together: mean_velocity is sampled by flow_map, and nothing else is"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def guides_each_expert(self) -> "Contract":

@@ -17,6 +17,7 @@ from frostline.contract import LatentSpace
 from frostline.errors import Refused, WrongUse
 from frostline.manifest import SPLITS
 from frostline.params.stores import StoreParams
+from frostline.records import Record
 from frostline.storage import Blocks
 from frostline.store import locations, parts
 from frostline.store.layout import DTYPES, MANIFEST, Prompt
@@ -25,8 +26,21 @@ from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
 
 ALIGNED = 64  # bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
+TOGETHER = 1 << 18  # numbers of latents that are normalised at once
 NULL = 0  # the number of the null prompt among the texts of every source
 REMEDY = "all sources of one training are cached with the same base: set `base` in params.yaml and run `dvc repro`"
+
+
+class Trajectories(Record):
+    """What a teacher was seen to do, where the rows of a dataset are that: from noise to its clean end."""
+
+    teacher_digest: str  # of its weights
+    dataset_digest: str  # whose captions it was asked for
+    sigmas: tuple[float, ...]  # of the points of a row, falling from 1 to 0
+    shift: float  # of which they are equal steps
+    guidance: tuple[float, ...]  # of the teacher's network, or of its two experts
+    guidance_interval: tuple[float, float]
+    solver_steps: int
 
 
 class Outline(NamedTuple):
@@ -51,13 +65,18 @@ class Batch:
     """Rows of one bucket, ready for a network."""
 
     rows: tuple[int, ...]
-    clean: Tensor  # latents (B, C, T, H, W)
+    clean: Tensor  # latents (B, C, T, H, W); of trajectories all their points (B, K + 1, C, T, H, W)
     text: Tensor  # float32 (B, L, D), zeros after the true length; the null prompt where dropped
     dropped: Tensor  # bool (B,)
 
     def to(self, device: torch.device) -> "Batch":
         """The same rows on a device."""
         return self._with(self.rows, *(tensor.to(device) for tensor in self._tensors))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one latent (C, T, H, W)."""
+        return tuple(self.clean.shape[-4:])
 
     def parts(self, count: int) -> "list[Batch]":
         """The rows in so many parts, one after another; as many in each."""
@@ -98,10 +117,12 @@ def index(folder: str | Path, names: Sequence[str]) -> dict[str, Any]:
         name: {"manifest": digests.of_file(root / name / MANIFEST), "rows": manifest["rows"]}
         for name, manifest in manifests.items()
     }
+    followed = _trajectories(manifests)
     facts = {
         "latent_space": spaces[first].model_dump(mode="json"),
         "frozen_parameters": manifests[first]["frozen_parameters"],
         "sources": sources,
+        **({} if followed is None else {"trajectories": followed}),
     }
     return {**facts, "digest": digests.of_json(facts)}
 
@@ -116,6 +137,16 @@ def _require_one_negative(manifests: Mapping[str, Mapping[str, Any]]) -> None:
                 f"cache {first} and cache {name} hold other negative prompts, {found[first]} and {negative}: run "
                 "`dvc repro`, which gives all of them cache.negative_prompt of params.yaml"
             )
+
+
+def _trajectories(manifests: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What the rows of all sources are points of, if they are; Refused if not of all."""
+    found = [manifest.get("trajectories") for manifest in manifests.values()]
+    if any(one != found[0] for one in found):
+        raise Refused(
+            f"caches {sorted(manifests)}: some hold latents and some trajectories, or those of other teachers"
+        )
+    return found[0]
 
 
 def _space(manifest: Mapping[str, Any], origin: Path) -> LatentSpace:
@@ -137,6 +168,7 @@ class Dataset:
         self.digest: str = facts["digest"]
         self.space = records.parse(LatentSpace, facts["latent_space"], origin=str(index))
         self.frozen_parameters: dict[str, int] = facts["frozen_parameters"]
+        self.trajectories = _followed(facts, index)
         folders = {name: Path(folder) / name for name in sorted(facts["sources"])}
         far = [path for path in folders.values() if locations.address_of(path)]
         blocks = _blocks(far, store) if store and far else None
@@ -165,12 +197,12 @@ class Dataset:
 
     def bucket(self, row: int) -> str:
         """Name of the bucket of a row."""
-        source, number = self._place(row)
+        source, number = self.place(row)
         return source.bucket(number)
 
     def weights(self, row: int) -> np.ndarray:
         """Of each caption of a row: how often a training chooses it, relative to the others."""
-        source, number = self._place(row)
+        source, number = self.place(row)
         return source.weights(number)
 
     def ids(self, column: Literal["id", "latent_id"]) -> list[str]:
@@ -201,7 +233,7 @@ class Dataset:
         chosen = captions if captions is not None else [0] * len(rows)
         texts, found, lengths, size = [], [], [], 0
         for row, gone, caption in zip(rows, drop, chosen, strict=True):
-            source, number = self._place(row)
+            source, number = self.place(row)
             text = source.texts.stretch(NULL if gone else source.text_number(number, caption))
             latent = source.stretch(number)
             texts.append(text)
@@ -215,23 +247,27 @@ class Dataset:
     def most(self, rows: Sequence[int]) -> int:
         """How many bytes so many rows of the bucket of these take at most."""
         longest = max(int(source.texts.lengths.max()) for source in self.sources)
-        source, number = self._place(rows[0])
+        source, number = self.place(rows[0])
         return len(rows) * (longest * self._token + source.tensors(number).width)
 
     def finish(self, stored: Stored) -> Batch:
         """What a network sees of the bytes of a batch: latents normalised, texts padded; it shares no memory with them.
 
-        Latents are normalised one by one, so that what lies between stays in the processor's cache.
+        Latents are normalised a few at a time, so that what lies between stays in the processor's cache. Points of
+        trajectories are normalised as they are stored.
         """
         outline = stored.outline
         tokens, raw = self._cut(torch.frombuffer(stored.data, dtype=torch.uint8), outline.lengths)
         shaped = raw.view(outline.tensors.dtype).view(len(raw), *outline.tensors.shape)
         return Batch(
             rows=outline.rows,
-            clean=torch.cat([latents.normalise(row.float(), self.space) for row in shaped.split(1)]),
+            clean=torch.cat([self._seen(rows.float()) for rows in shaped.split(max(1, TOGETHER // shaped[0].numel()))]),
             text=self._padded(tokens, outline.lengths),
             dropped=torch.tensor(outline.dropped),
         )
+
+    def _seen(self, row: Tensor) -> Tensor:
+        return latents.normalise(row, self.space) if self.trajectories is None else row
 
     def _cut(self, data: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The data of Stored as tokens (n, bytes of one) and latents (B, bytes of one)."""
@@ -243,7 +279,7 @@ class Dataset:
 
         That costs about a sixth of reading them from the page cache, so it is worth saying where they are not there.
         """
-        for (source, number), caption in zip(map(self._place, rows), captions, strict=True):
+        for (source, number), caption in zip(map(self.place, rows), captions, strict=True):
             parts.expect([source.stretch(number), source.texts.stretch(source.text_number(number, caption))])
 
     @functools.cached_property
@@ -263,20 +299,27 @@ class Dataset:
 
     def prompt_texts(self, rows: Sequence[int]) -> Tensor:
         """Embeddings (B, L, D) of prompts without media."""
-        sources = [bisect.bisect_right(self._first_prompt, row) - 1 for row in rows]
-        pairs = [
-            (self.sources[source], row - self._first_prompt[source]) for source, row in zip(sources, rows, strict=True)
-        ]
-        return self._texts([(source, source.prompt_number(number)) for source, number in pairs])
+        return self.embeddings([self.prompt_text(row) for row in rows])
+
+    def prompt_text(self, row: int) -> tuple[Latents, int]:
+        """The source of a prompt without media, and the number of its text there."""
+        place = bisect.bisect_right(self._first_prompt, row) - 1
+        source = self.sources[place]
+        return source, source.prompt_number(row - self._first_prompt[place])
 
     def raw(self, rows: Sequence[int]) -> Tensor:
         """Raw latents float32 (B, C, T, H, W) of rows of one bucket."""
-        found = [source.stretch(number) for source, number in map(self._place, rows)]
+        found = [source.stretch(number) for source, number in map(self.place, rows)]
         return _tensors(found).view(self._reader.read(found).reshape(len(rows), -1)).float()
+
+    @property
+    def origin(self) -> str:
+        """The digest of the latents this is about: its own, or those whose captions its trajectories were made of."""
+        return self.digest if self.trajectories is None else self.trajectories.dataset_digest
 
     def null(self) -> Tensor:
         """The null prompt's embedding (1, L, D)."""
-        return self._texts([(self.sources[0], NULL)])
+        return self.embeddings([(self.sources[0], NULL)])
 
     @property
     def negative_prompt(self) -> str | None:
@@ -286,20 +329,20 @@ class Dataset:
     def negative(self) -> Tensor:
         """The embedding (1, L, D) of what guidance steers away from."""
         source = self.sources[0]
-        return self._texts([(source, number) for number in source.negative.values() or (NULL,)])
+        return self.embeddings([(source, number) for number in source.negative.values() or (NULL,)])
 
     def prompts(self) -> dict[str, Tensor]:
         """The preview prompts and their embeddings (1, L, D)."""
         source = self.sources[0]
-        return {prompt: self._texts([(source, number)]) for prompt, number in source.previews.items()}
+        return {prompt: self.embeddings([(source, number)]) for prompt, number in source.previews.items()}
 
-    def _place(self, row: int) -> tuple[Latents, int]:
+    def place(self, row: int) -> tuple[Latents, int]:
         """The source of a row, and its number there."""
         source = bisect.bisect_right(self._first, row) - 1
         return self.sources[source], row - self._first[source]
 
-    def _texts(self, wanted: Sequence[tuple[Latents, int]]) -> Tensor:
-        """Texts (B, L, D), zeros after each true length."""
+    def embeddings(self, wanted: Sequence[tuple[Latents, int]]) -> Tensor:
+        """Texts (B, L, D) by their sources and numbers there, zeros after each true length."""
         found = [source.texts.stretch(number) for source, number in wanted]
         tokens = torch.from_numpy(self._reader.read(found)).view(-1, self._token)
         return self._padded(tokens, [size // self._token for size, *_ in found])
@@ -307,9 +350,14 @@ class Dataset:
     def _padded(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         """Tokens uint8 (n, bytes of one) of texts one after another -> float32 (B, L, D)."""
         padded = _zeros((len(lengths), self.space.text_length, self.space.text_dim))
-        for row, text in zip(padded, tokens.view(self._text_dtype).split(list(lengths)), strict=True):
-            row[: len(text)] = text
+        rows = [row[:length] for row, length in zip(padded.unbind(), lengths, strict=True)]
+        torch._foreach_copy_(rows, tokens.view(self._text_dtype).split(list(lengths)))
         return padded
+
+
+def _followed(facts: Mapping[str, Any], index: str | Path) -> Trajectories | None:
+    stated = facts.get("trajectories")
+    return None if stated is None else records.parse(Trajectories, stated, origin=str(index))
 
 
 def _tensors(found: Sequence[Stretch]) -> Tensors:

@@ -9,7 +9,9 @@ Legend
     timestep      place in the schedule, 0 to steps - 1; between two whole ones by sigma
 
 A schedule of zero terminal signal (``zero_terminal_snr``) ends at sigma = 1, where epsilon says nothing about the clean
-latent: such a network can only have learned v.
+latent: such a network can only have learned v. Others end below it (at .936 for Stable Diffusion's): beyond, nothing
+is learned and nothing asked. The noise stays the noise there and the clean latent is taken for its mean, which is 0, so
+that a sampler comes to the end of the schedule with what stock samplers of such networks begin with.
 
 Sources: Ho et al., arXiv:2006.11239, eq. 4; Salimans and Ho, arXiv:2202.00512, appendix D, for v; Lin et al.,
 arXiv:2305.08891, algorithm 1, for zero terminal signal.
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 from frostline import path
-from frostline.contract import Diffusion
+from frostline.contract import Diffusion, Process
 from frostline.errors import WrongUse
 
 Prediction = Literal["v_prediction", "epsilon"]
@@ -55,9 +57,33 @@ def timestep(sigma: Tensor, schedule: Diffusion) -> Tensor:
     return above - 1 + ((sigma.double() - low) / (high - low)).clamp(0, 1)
 
 
+def end(process: Process) -> float:
+    """The last sigma that a network learns at, or is asked at."""
+    return 1.0 if process.diffusion is None else float(sigmas(process.diffusion)[-1])
+
+
+def within(sigma: Tensor, process: Process) -> Tensor:
+    """Sigmas, those beyond the end at the end."""
+    return sigma if process.diffusion is None else sigma.clamp(max=end(process))
+
+
+def beyond(velocity: Tensor, noised: Tensor, sigma: Tensor, process: Process) -> Tensor:
+    """A velocity; of rows with a sigma beyond the end that of a clean latent of 0, whatever was said there."""
+    outside = (sigma > end(process)).to(noised.device)
+    if not outside.any():
+        return velocity
+    rows = outside.reshape(-1, *(1,) * (noised.ndim - 1))
+    return torch.where(rows, noised / path.broadcast(sigma, noised), velocity)
+
+
 def diffused(noised: Tensor, sigma: Tensor) -> Tensor:
     """The point of the straight path as the network knows it."""
     return noised / path.broadcast(_length(sigma), noised)
+
+
+def noised(diffused: Tensor, sigma: Tensor) -> Tensor:
+    """What the network knows as a point of the straight path."""
+    return diffused * path.broadcast(_length(sigma), diffused)
 
 
 def target(clean: Tensor, noise: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:

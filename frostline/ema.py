@@ -10,7 +10,7 @@ import copy
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -22,11 +22,19 @@ class Average(Generic[N]):
         """``decay`` is the final one; 0 follows at once."""
         self.decay = decay
         self.network: N = copy.deepcopy(network).eval().requires_grad_(False)
+        self._pairs: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
     def follow(self, network: N, step: int) -> None:
         """Move towards the network's weights after optimiser step number ``step`` (from 0)."""
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - self._decay(step))
+        own, followed = self._parameters(network)
+        torch._foreach_lerp_(own, followed, 1 - self._decay(step))
+
+    def _parameters(self, network: N) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of the average and of the original, looked for once: to find them takes longer than to move them."""
+        if self._pairs is None or self._pairs[0] is not network:
+            self._pairs = network, list(self.network.parameters()), list(network.parameters())
+        return self._pairs[1:]
 
     def maturity(self, steps: int) -> float:
         """The share of the average, after so many steps, that is not the weights it began with: 1 is all of it."""

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import torch
 import tqdm
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import averages, failing, loading, randomness, schedule, sharding, transformer, validation
+from frostline import averages, failing, loading, randomness, sharding, transformer, validation
 from frostline.averages import OfAll, OfPart
 from frostline.batches import Batches, Share
 from frostline.checkpoints import Checkpoints
@@ -22,19 +21,20 @@ from frostline.dataset import Batch
 from frostline.ema import Average
 from frostline.errors import FrostlineError, WrongUse
 from frostline.job import Job
+from frostline.networks import Transformer
 from frostline.optimizer import Optimizer
 from frostline.progress import Progress, validation_loss
 from frostline.speed import Meter
 from frostline.workspace import Preemption
 
-Averaged = OfAll[WanTransformer3DModel] | OfPart[WanTransformer3DModel]
+Averaged = OfAll[Transformer] | OfPart[Transformer]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a training made."""
 
-    network: WanTransformer3DModel  # the average: what is sampled
+    network: Transformer  # the average: what is sampled
     progress: Progress
     maturity: float  # share of the average that is not the weights it began with
 
@@ -54,13 +54,14 @@ def run(job: Job) -> Outcome:
 
     network, average = _placed(job)
     optimizer = Optimizer(network, params.optimizer, params.steps)
-    checkpoints = Checkpoints(job.work, job.belongs_to, params.keep, team)
+    checkpoints = Checkpoints(job.work, job.belongs_to, params.keep, team, job.mirror)
     progress = _resume(job, checkpoints, network, average, optimizer)
     frozen = not all(parameter.requires_grad for parameter in network.parameters())
     meter = Meter(network.config, world=team.world, device=team.device, frozen=frozen)
     readers = loading.readers(batches, threads=params.threads, share=share)
     with (
         failing.memory_explained(job),
+        contextlib.closing(checkpoints),
         Preemption() as preemption,
         contextlib.closing(loading.read(batches, progress.step, end, share=share, readers=readers)) as read,
         tqdm.tqdm(
@@ -69,16 +70,16 @@ def run(job: Job) -> Outcome:
     ):
         for batch in read:
             step, last = progress.step, progress.step + 1 == end
-            sigma = _sigma(job, batches, step)
+            times = _times(job, batches, step)
 
-            own_losses = _learn(job, network, batch, sigma, step)
+            own_losses = _learn(job, network, batch, times, step)
             losses, asked = team.agreed(own_losses, preemption.asked)
             preemption.asked = asked
             norm = optimizer.clip()
             if torch.isfinite(losses).all() and torch.isfinite(norm):
                 optimizer.step(step)
                 average.follow(network, step)
-                drawn = progress.take(losses, sigma, params.steps, last=last)
+                drawn = progress.take(losses, _sigma(times), params.steps, last=last)
             else:
                 rows = [draw.row for draw in batches.draws(step)]
                 if len(progress.skipped) == params.skip_nonfinite:
@@ -107,7 +108,7 @@ def run(job: Job) -> Outcome:
     return Outcome(network=average.settled(), progress=progress, maturity=average.maturity(progress.step))
 
 
-def _placed(job: Job) -> tuple[WanTransformer3DModel, Averaged]:
+def _placed(job: Job) -> tuple[Transformer, Averaged]:
     """The network in this process's part of it, and the average of all that moves in it."""
     params, team = job.params, job.team
     counts = transformer.parameters(job.network)
@@ -123,7 +124,7 @@ def _batches(job: Job) -> Batches:
     """The training's batches; raises WrongUse if one cannot be shared, or a bucket has no rows to validate on."""
     params, team = job.params, job.team
     parts = team.world * params.compute.accumulate
-    for name, bucket in params.buckets.items():
+    for name, bucket in job.buckets.items():
         job.dataset.rows(name, "validation")  # refused now, not at the first validation
         if bucket.batch % parts:
             raise WrongUse(
@@ -131,24 +132,28 @@ def _batches(job: Job) -> Batches:
                 f"{params.compute.accumulate} take it in {parts} parts, so use a multiple of {parts}"
             )
     return Batches(
-        job.dataset, buckets=params.buckets, steps=params.steps, dropout=params.caption_dropout, seed=params.seed
+        job.dataset, buckets=job.buckets, steps=params.steps, dropout=params.caption_dropout, seed=params.seed
     )
 
 
-def _sigma(job: Job, batches: Batches, step: int) -> Tensor:
-    """The sigmas of all rows of a step by their places (B,) float64."""
-    size = job.params.buckets[batches.bucket(step)].batch
-    draw = randomness.generator(job.params.seed, step, "sigma")
-    return schedule.DRAWS[job.process.draws](size, job.process.shift, draw)
+def _times(job: Job, batches: Batches, step: int) -> Tensor:
+    """The times of all rows of a step by their places, float64: (B,), or (B, 2) of jumps."""
+    size = batches.buckets[batches.bucket(step)].batch
+    return job.times.draw(size, randomness.generator(job.params.seed, step, "sigma"))
 
 
-def _learn(job: Job, network: WanTransformer3DModel, batch: Batch, sigma: Tensor, step: int) -> Tensor:
+def _sigma(times: Tensor) -> Tensor:
+    """The sigmas (B,) at which rows are asked."""
+    return times if times.ndim == 1 else times[:, 0]
+
+
+def _learn(job: Job, network: Transformer, batch: Batch, times: Tensor, step: int) -> Tensor:
     """Gradients of this process's rows, a part after the other; gives their losses (b,)."""
     team, count = job.team, job.params.compute.accumulate
-    places = list(range(team.rank, len(sigma), team.world))
-    noise = randomness.normal_rows(places, batch.clean.shape[1:], job.params.seed, step, "noise")
+    places = list(range(team.rank, len(times), team.world))
+    noise = randomness.normal_rows(places, batch.shape, job.params.seed, step, "noise")
     found = []
-    for part, drawn, at in zip(batch.parts(count), noise.chunk(count), sigma[places].chunk(count), strict=True):
+    for part, drawn, at in zip(batch.parts(count), noise.chunk(count), times[places].chunk(count), strict=True):
         losses = job.objective(network, part.to(team.device), drawn.to(team.device), at.to(team.device))
         (losses.mean() / count).backward()
         found.append(losses.detach())
@@ -158,7 +163,7 @@ def _learn(job: Job, network: WanTransformer3DModel, batch: Batch, sigma: Tensor
 def _save(
     checkpoints: Checkpoints,
     progress: Progress,
-    network: WanTransformer3DModel,
+    network: Transformer,
     average: Averaged,
     optimizer: Optimizer,
 ) -> None:
@@ -170,7 +175,7 @@ def _save(
 def _resume(
     job: Job,
     checkpoints: Checkpoints,
-    network: WanTransformer3DModel,
+    network: Transformer,
     average: Averaged,
     optimizer: Optimizer,
 ) -> Progress:
@@ -185,7 +190,7 @@ def _resume(
     return Progress.of(state)
 
 
-def _tensors(network: WanTransformer3DModel, average: Averaged, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+def _tensors(network: Transformer, average: Averaged, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
     return {
         "network": averages.moving(network),
         "average": average.tensors(),

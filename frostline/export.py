@@ -1,7 +1,8 @@
 """A model folder and its base as one complete diffusers pipeline folder, with a card that says how to call it.
 
-The stock ``WanPipeline`` takes guidance, steps, size and text length at each call and cannot read them from a folder;
-so the card holds the whole call, written from the contract, and what the stock pipeline cannot do is refused.
+The stock pipeline (``WanPipeline``, of flow maps ``AnyFlowPipeline``) takes guidance, steps, size and text length at
+each call and cannot read them from a folder; so the card holds the whole call, written from the contract, and what the
+stock pipeline cannot do is refused.
 Frozen parts are written in the precision they are computed in here: float32, the text encoder in its own.
 """
 
@@ -10,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from diffusers import WanPipeline
+import diffusers
 
 from frostline import contract as contracts
 from frostline import files, generation, sampling
@@ -41,15 +42,11 @@ def export(model: Model, base: str | Path, folder: str | Path) -> None:
         )
     scheduler = _stock_scheduler(model, sampled)
     generation.require_base(model, codec)
-    pipeline = WanPipeline(
-        tokenizer=codec.tokenizer,
-        text_encoder=codec.text_encoder,
-        vae=codec.vae,
-        scheduler=scheduler,
-        transformer=model.transformer,
-        transformer_2=model.low,
-        boundary_ratio=process.expert_boundary,
-    )
+    frozen: dict[str, Any] = {"tokenizer": codec.tokenizer, "text_encoder": codec.text_encoder, "vae": codec.vae}
+    networks: dict[str, Any] = {"transformer": model.transformer}
+    if process.prediction != "mean_velocity":
+        networks |= {"transformer_2": model.low, "boundary_ratio": process.expert_boundary}
+    pipeline = getattr(diffusers, pipeline_of(process))(**frozen, **networks, scheduler=scheduler)
     with files.new_folder(folder) as beside:
         _write_parts(pipeline, beside)
         for role, _ in zip(EXPERTS, model.networks, strict=False):
@@ -58,8 +55,13 @@ def export(model: Model, base: str | Path, folder: str | Path) -> None:
         files.write_text(beside / CARD, card(model, folder.name, process, sampled))
 
 
+def pipeline_of(process: Process) -> str:
+    """The stock pipeline that samples such a model."""
+    return "AnyFlowPipeline" if process.prediction == "mean_velocity" else "WanPipeline"
+
+
 def call(process: Process, sampled: Sampling, text_length: int) -> dict[str, Any]:
-    """The arguments of ``WanPipeline.__call__`` that sample a model as its contract says, but for prompt and noise."""
+    """The arguments of the stock pipeline's call that sample a model as its contract says, but for prompt and noise."""
     size = dict(zip(("num_frames", "height", "width"), process.buckets[0], strict=True)) if process.buckets else {}
     scales = (1.0,) if sampled.guidance_form == "folded" else sampled.scales
     return {
@@ -101,9 +103,9 @@ number of steps nor text length from a folder, and its own defaults are wrong fo
 
 ```python
 import torch
-from diffusers import WanPipeline
+from diffusers import {pipeline_of(process)}
 
-pipeline = WanPipeline.from_pretrained("{name}", torch_dtype={_dtypes(model)})
+pipeline = {pipeline_of(process)}.from_pretrained("{name}", torch_dtype={_dtypes(model)})
 frames = pipeline(
     {EXAMPLE!r},
 {lines}
@@ -191,7 +193,7 @@ def _refuse_lost_guidance(folder: Path, scales: tuple[float, ...]) -> None:
         )
 
 
-def _write_parts(pipeline: WanPipeline, folder: Path) -> None:
+def _write_parts(pipeline: Any, folder: Path) -> None:
     """Write everything but the transformers, and the index; no file says where the parts were read from."""
     pipeline.save_config(folder)
     pipeline.vae.save_pretrained(folder / "vae")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frostline.errors import FrostlineError
 from frostline.job import Job
-from frostline.params.trainings import TunedParams
+from frostline.params.trainings import AnyShare, BucketShare, LoopParams, StudentParams, TunedParams
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) ?(bytes|KiB|MiB|GiB)")
@@ -62,20 +62,38 @@ def _size(size: float) -> str:
 
 
 def _remedy(job: Job) -> str:
-    compute, buckets = job.params.compute, job.params.buckets
+    compute, buckets = job.params.compute, job.buckets
     largest = max(buckets, key=lambda name: _positions(name) * buckets[name].batch)
     steps: list[str] = []
     if not compute.recompute:
         steps.append("set compute.recompute: true (activations are made again)")
     if compute.accumulate * job.team.world < buckets[largest].batch:
         steps.append(f"raise compute.accumulate (now {compute.accumulate}): the same step in more parts")
-    adapter = job.params.adapter if isinstance(job.params, TunedParams) else None
-    if adapter is not None and not adapter.offload:
-        steps.append("set adapter.offload: true (frozen weights wait in the host's memory)")
-    steps.append(f"lower buckets.{largest}.batch (now {buckets[largest].batch})")
+    steps += _of_frozen(job.params)
+    if job.params.optimizer.state_bits is None:
+        steps.append("set optimizer.state_bits: 8 (AdamW's means in a quarter of the memory, near the same steps)")
+    steps.append(f"lower buckets.{largest}.{_given(job.params.buckets[largest])}")
     if job.team.mesh is not None:
         steps.append(f"or use more GPUs (now {job.team.world}): each then holds less of weights and optimiser")
     return "; ".join(steps)
+
+
+def _of_frozen(params: LoopParams) -> list[str]:
+    """What can be done about weights that are not trained, where there are any."""
+    if isinstance(params, StudentParams) and not params.offload_teacher:
+        return ["set offload_teacher: true (the teacher's weights wait in the host's memory)"]
+    if not isinstance(params, TunedParams) or params.adapter is None:
+        return []
+    found: list[str] = []
+    if not params.adapter.offload:
+        found.append("set adapter.offload: true (frozen weights wait in the host's memory)")
+    if params.adapter.frozen_dtype is None:
+        found.append("set adapter.frozen_dtype: float8_e4m3fn (frozen weights in 8 bits, rounded)")
+    return found
+
+
+def _given(share: AnyShare) -> str:
+    return f"batch (now {share.batch})" if isinstance(share, BucketShare) else f"tokens (now {share.tokens})"
 
 
 def _positions(bucket: str) -> int:

@@ -25,7 +25,6 @@ from frostline.errors import Refused, WrongUse
 from frostline.models import Model
 from frostline.residence import Residence
 
-BATCH_TOKENS = 1024  # of one network call: 64 images or 32 clips of 5 frames of the miniature; part of the result
 MAXIMUM_STEPS = 1000  # timesteps that whole numbers keep apart
 MAXIMUM_PIXELS = 1 << 27  # of one sample: 81 frames of 1280x720 are 7.5e7
 
@@ -55,7 +54,7 @@ class Generator:
     """Draws from one model."""
 
     def __init__(self, model: Model, codec: Codec) -> None:
-        """Networks are asked on the codec's device, one at a time.
+        """Networks are asked on the codec's device, one at a time, or a block at a time where the codec offloads.
 
         Raises Refused if the codec's VAE or text encoder is not the one the model was trained on.
         """
@@ -64,7 +63,7 @@ class Generator:
         self.codec = codec
         self.process, self.sampling = model.sampled()
         self._embeddings: dict[str, Tensor] = {}
-        self._residence = Residence(codec.device)
+        self._residence = Residence(codec.device, offload=codec.offload)
         for network in model.networks:
             self._residence.take(network)
 
@@ -236,10 +235,7 @@ class Generator:
         return "guidance is 1"
 
     def _latent_batch(self, size: tuple[int, ...]) -> int:
-        frames, height, width = size
-        patch_frames, patch_height, patch_width = self.process.patch_size
-        tokens = (frames // patch_frames) * (height // patch_height) * (width // patch_width)
-        return max(1, BATCH_TOKENS // tokens)
+        return velocities.rows_at_once(size, self.process.patch_size)
 
     def _noise(self, generators: Sequence[torch.Generator], draw: Draw) -> Tensor:
         shape = self.model.contract.latent_space.shape(draw.bucket)

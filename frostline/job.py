@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusers import WanTransformer3DModel
-
+from frostline import budgets
 from frostline.contract import Contract, Process
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError
-from frostline.objectives import Objective
-from frostline.params.trainings import LoopParams
+from frostline.mirror import Mirror
+from frostline.networks import Transformer
+from frostline.objectives import Objective, times
+from frostline.objectives.times import Times
+from frostline.params.trainings import BucketShare, LoopParams, TokenShare
 from frostline.processes import ALONE, Team
 
 
@@ -19,7 +21,7 @@ class Job:
     """One training, ready to run."""
 
     name: str
-    network: WanTransformer3DModel
+    network: Transformer
     objective: Objective
     dataset: Dataset
     params: LoopParams
@@ -27,12 +29,30 @@ class Job:
     identity: dict[str, Any]  # what a checkpoint must agree with, beside the dataset
     work: Path
     team: Team = ALONE
+    mirror: Mirror | None = None  # where checkpoints are sent to as well
     offload: bool = False  # do weights wait in the host's memory?
+    jumps: Times | None = None  # at which sigmas rows are asked, where it is not one that the contract draws
 
     @property
     def belongs_to(self) -> dict[str, Any]:
-        """What a checkpoint must agree with: a step counts in one dataset and means nothing in another."""
-        return {"dataset": self.dataset.digest, **self.identity}
+        """What a checkpoint must agree with: a step counts in one dataset and means nothing in another.
+
+        Nor does it where the rows of a step are others, as they may be where processes are and tokens make the rows.
+        """
+        counted = [name for name, share in self.params.buckets.items() if isinstance(share, TokenShare)]
+        rows = {"rows": {name: self.buckets[name].batch for name in counted}} if counted else {}
+        return {"dataset": self.dataset.digest, **self.identity, **rows}
+
+    @property
+    def buckets(self) -> dict[str, BucketShare]:
+        """How much each bucket takes, with the rows of one step; raises WrongUse if its tokens make none."""
+        parts = self.team.world * self.params.compute.accumulate
+        return budgets.resolved(self.params.buckets, self.dataset.space, self.process.patch_size, parts)
+
+    @property
+    def times(self) -> Times:
+        """At which sigmas rows are asked."""
+        return times.of(self.process) if self.jumps is None else self.jumps
 
     @property
     def process(self) -> Process:

@@ -67,19 +67,23 @@ def _read_bytes(batches: Batches, first: int, end: int, share: Share, readers: i
     # One is looked at, the others are filled.
     rooms = [_room(batches.most(share)) for _ in range(readers * WAITING + 1)]
     steps = _Steps(batches, share, first, end, rooms)
-    loader = data.DataLoader(
+    loader = _loader(steps, range(first, end), readers) if readers else map(steps.__getitem__, range(first, end))
+    for step, (outline, size, waited) in zip(range(first, end), loader, strict=True):
+        yield Stored(outline, steps.room(step)[:size], waited)
+
+
+def _loader(steps: "_Steps", sampler: range, readers: int) -> data.DataLoader[tuple[Outline, int, int]]:
+    return data.DataLoader(
         steps,
         batch_size=None,
-        sampler=range(first, end),
+        sampler=sampler,
         num_workers=readers,
-        prefetch_factor=WAITING if readers else None,
-        multiprocessing_context=_Forks() if readers else None,
+        prefetch_factor=WAITING,
+        multiprocessing_context=_Forks(),
         collate_fn=_as_read,
         worker_init_fn=_settle,
         generator=torch.Generator(),  # the loader draws a seed, which nothing uses: not from the global state
     )
-    for step, (outline, size, waited) in zip(range(first, end), loader, strict=True):
-        yield Stored(outline, steps.room(step)[:size], waited)
 
 
 @atexit.register

@@ -16,13 +16,13 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 
 from frostline import contract as contracts
 from frostline import digests, files, records, sampling, transformer
 from frostline.contract import Contract
 from frostline.errors import FrostlineError, Refused, WrongUse
+from frostline.networks import Transformer
 from frostline.records import R, Record
 from frostline.velocities import Low
 
@@ -71,8 +71,8 @@ class Model:
 
     folder: Path
     contract: Contract
-    transformer: WanTransformer3DModel  # the high-noise expert, where there are two
-    low: WanTransformer3DModel | None = None  # the low-noise expert
+    transformer: Transformer  # the high-noise expert, where there are two
+    low: Transformer | None = None  # the low-noise expert
     base: Base
     training: Training
 
@@ -96,7 +96,7 @@ class Model:
         return self.contract.process, self.contract.sampling
 
     @property
-    def networks(self) -> tuple[WanTransformer3DModel, ...]:
+    def networks(self) -> tuple[Transformer, ...]:
         """Its one transformer, or its two experts, the high-noise one first."""
         return (self.transformer,) if self.low is None else (self.transformer, self.low)
 
@@ -110,7 +110,7 @@ class Model:
 
 def save(
     folder: Path,
-    network: WanTransformer3DModel,
+    network: Transformer,
     contract: Contract,
     base: Base,
     training: dict[str, Any],
@@ -132,7 +132,9 @@ def describe(folder: Path, contract: Contract, base: Base, training: Mapping[str
         Training, {**training, "weights_digest": digests.of_file(folder / WEIGHTS)}, origin="training.json"
     )
     contracts.save(contract, folder)
-    flows = contract.process is None or contract.process.prediction == "velocity"  # as stock flow schedulers expect
+    flows = (
+        contract.process is None or contract.process.prediction in contracts.FLOWS
+    )  # as stock flow schedulers expect
     stock = sampling.stock_scheduler(contract.sampling) if contract.sampling is not None and flows else None
     if stock is not None:
         stock.save_pretrained(folder / "scheduler")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from frostline import files, weights
 from frostline.contract import Contract, Sampling
-from frostline.errors import WrongUse
+from frostline.errors import Refused, WrongUse
 from frostline.origins import Origin
 from frostline.wan import comfyui, exporting, layouts, workflow
 from frostline.wan.comfyui import Setup
@@ -29,8 +29,13 @@ class Written:
 def write(origin: Origin, path: Path) -> Written:
     """Write one file, or one for each of two experts, and the workflow if there is a right one.
 
-    Raises WrongUse if one of them is there already.
+    Raises WrongUse if one of them is there already, Refused for a flow map: no native name is that of its end.
     """
+    if origin.contract and origin.contract.process and origin.contract.process.prediction == "mean_velocity":
+        raise Refused(
+            f"{origin.place}: a flow map, which is told where to go as well, and Wan's native code and ComfyUI tell it "
+            "only where it is: export it without --layout, for diffusers' AnyFlowPipeline"
+        )
     targets, beside = _targets(origin, path), path.with_suffix(WORKFLOW)
     there = [file for file in (*targets.values(), beside) if file.exists()]
     if path.suffix != weights.SAFETENSORS or there:

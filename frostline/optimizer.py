@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from frostline import eight_bit
+from frostline.eight_bit import AdamW8
 from frostline.muon import Muon
 from frostline.params.trainings import OptimizerParams
 
@@ -30,10 +32,7 @@ class Optimizer:
         if params.muon_rate is not None and matrices:
             self.parts["muon"] = (Muon(matrices, lr=params.muon_rate), params.muon_rate)
         if rest:  # an adapter may be all inside the blocks, or all outside
-            adamw = torch.optim.AdamW(
-                rest, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
-            )
-            self.parts["adamw"] = (adamw, params.adamw_rate)
+            self.parts["adamw"] = (_adamw(rest, params), params.adamw_rate)
 
     def clip(self) -> Tensor:
         """Shorten the gradients of all parameters to the norm ``clip`` where it is more; returns what it was."""
@@ -82,8 +81,18 @@ class Optimizer:
                     optimizer.state[parameters[int(index)]][key] = value
 
 
+def _adamw(weights: list[nn.Parameter], params: OptimizerParams) -> torch.optim.Optimizer:
+    if params.state_bits == 8:
+        return AdamW8(weights, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay)
+    return torch.optim.AdamW(
+        weights, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
+    )
+
+
 def _begun(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
     """The state of a parameter that was not moved yet."""
+    if isinstance(optimizer, AdamW8):
+        return eight_bit.begun(parameter)
     if isinstance(optimizer, Muon):
         return {"mean": torch.zeros_like(parameter)}
     zeros = [torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2)]

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import torch
 from torch import Tensor, distributed
@@ -95,6 +96,17 @@ def joined(launch: LaunchParams, *, sharded: bool = False) -> Iterator[Team]:
         yield Team(rank=rank, world=world, device=device, mesh=mesh, aside=aside)
     finally:
         distributed.destroy_process_group()
+
+
+def device(asked: Literal["auto", "cpu", "cuda"], key: str) -> str:
+    """Where one process computes; auto is a GPU if there is one. Raises WrongUse if ``key`` asks for one in vain."""
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise WrongUse(
+            f"{key}: cuda, but torch finds no GPU here; look at `nvidia-smi` and at which torch is installed, or set "
+            "it to cpu (what is made on the one is made again on the other)"
+        )
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def _device(launch: LaunchParams) -> torch.device:

@@ -26,8 +26,11 @@ def normal(shape: tuple[int, ...], *key: int | str) -> Tensor:
 
 
 def normal_rows(rows: list[int], shape: tuple[int, ...], *key: int | str) -> Tensor:
-    """Standard normal numbers (len(rows), *shape); each row depends on its own number and the key alone."""
-    return torch.stack([normal(shape, *key, row) for row in rows])
+    """Standard normal numbers (len(rows), *shape): each row ``normal`` of the key and its own number alone."""
+    made, generator = torch.empty(len(rows), *shape), torch.Generator()
+    for own, row in zip(made, rows, strict=True):
+        torch.randn(shape, generator=generator.manual_seed(seed(*key, row)), out=own)
+    return made
 
 
 def uniform(*key: int | str) -> float:

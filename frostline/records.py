@@ -17,9 +17,9 @@ class Record(pydantic.BaseModel):
 R = TypeVar("R", bound=Record)
 
 
-def unsaid() -> Any:
-    """A field that is None unless given, and not written then: what was written before it came stays equal."""
-    return pydantic.Field(default=None, exclude_if=lambda value: value is None)
+def unsaid(default: Any = None) -> Any:
+    """A field that is not written where it is its default, None: what was written before it came stays equal."""
+    return pydantic.Field(default=default, exclude_if=lambda value: value == default)
 
 
 def parse(cls: type[R], values: Mapping[str, Any], *, origin: str, prefix: str = "") -> R:

@@ -16,7 +16,7 @@ Kinds
 """
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -222,8 +222,11 @@ def refuse_forbidden(
 def stock_scheduler(record: contract.Sampling) -> Any | None:
     """The diffusers scheduler with which the stock Wan pipeline samples as the contract says; None where none does.
 
-    diffusers' Euler shifts twice in ``set_timesteps``, and the pipeline hands no list of sigmas to any scheduler.
+    That of a flow map is for the stock AnyFlow pipeline. diffusers' Euler shifts twice in ``set_timesteps``, and the
+    pipeline hands no list of sigmas to any scheduler.
     """
+    if record.sampler == "flow_map" and not record.rounds_timesteps:
+        return _flow_map_scheduler(record.shift)
     if record.sampler != "unipc" or not record.rounds_timesteps:
         return None
     return unipc_scheduler(solver_order=record.solver_order, shift=record.shift)
@@ -242,14 +245,33 @@ def unipc_scheduler(*, solver_order: int, shift: float) -> Any:
     )
 
 
+def _flow_map_scheduler(shift: float) -> Any:
+    """Diffusers' steps between two sigmas, equal in u, shifted."""
+    from diffusers.schedulers.scheduling_flow_map_euler_discrete import FlowMapEulerDiscreteScheduler
+
+    return FlowMapEulerDiscreteScheduler(num_train_timesteps=int(path.TIMESTEP_SCALE), shift=shift)
+
+
+def followed(velocity_fn: Network, noise: Tensor, sigmas: Tensor) -> Iterator[Tensor]:
+    """Where a velocity leads noise: the latents at each of falling sigmas (steps + 1,) after the first, by UniPC."""
+    scheduler = unipc_scheduler(solver_order=2, shift=1.0)  # the sigmas are as they are
+    scheduler.set_timesteps(sigmas=sigmas[:-1].numpy())
+    return _steps(scheduler, velocity_fn, noise, sigmas[:-1])
+
+
 def _solved(scheduler: Any, network: Network, noise: Tensor, told: Tensor) -> Tensor:
     """What a scheduler of diffusers that has its timesteps makes of noise, the network told a sigma each step."""
+    *_, last = _steps(scheduler, network, noise, told)
+    return last
+
+
+def _steps(scheduler: Any, network: Network, noised: Tensor, told: Tensor) -> Iterator[Tensor]:
+    """The latents after each step of it."""
     scheduler.set_begin_index(0)  # else the first of two equal timesteps is skipped
-    noised = noise
     for timestep, sigma in zip(scheduler.timesteps, told, strict=True):
         velocity = network(noised, _rows(sigma, noised)).to(noised.dtype)
         noised = scheduler.step(velocity, timestep, noised, return_dict=False)[0]
-    return noised
+        yield noised
 
 
 def _rows(sigma: Tensor, noised: Tensor) -> Tensor:

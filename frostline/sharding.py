@@ -11,22 +11,20 @@ import warnings
 from collections.abc import Mapping
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from frostline.errors import WrongUse
+from frostline.networks import Transformer
 from frostline.params.trainings import ComputeParams
 from frostline.processes import Team
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PRECISE = ("time_embedder", "time_proj")  # of the condition embedder: what embeds time
+PRECISE = ("time_embedder", "delta_embedder", "time_proj")  # of the condition embedder: what embeds time, and an end
 
 
-def place(
-    network: WanTransformer3DModel, compute: ComputeParams, team: Team, *, offload: bool = False
-) -> WanTransformer3DModel:
+def place(network: Transformer, compute: ComputeParams, team: Team, *, offload: bool = False) -> Transformer:
     """The same network, in this process's part of it, on its device; it is changed in place.
 
     ``offload`` leaves the part in the host's memory, with gradients and so the optimiser; what is gathered of a block
@@ -68,7 +66,7 @@ def dtype(compute: ComputeParams, team: Team) -> torch.dtype:
     return DTYPES[compute.dtype]
 
 
-def _shard(network: WanTransformer3DModel, dtype: torch.dtype, team: Team, *, offload: bool) -> None:
+def _shard(network: Transformer, dtype: torch.dtype, team: Team, *, offload: bool) -> None:
     pinned = team.device.type == "cuda"  # what is copied to a GPU while it computes cannot move meanwhile
     where = CPUOffloadPolicy(pin_memory=pinned) if offload else OffloadPolicy()
     inside = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
@@ -78,6 +76,8 @@ def _shard(network: WanTransformer3DModel, dtype: torch.dtype, team: Team, *, of
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     conditions = network.condition_embedder
     for name in PRECISE:
+        if not hasattr(conditions, name):  # only a flow map is told its end
+            continue
         fully_shard(conditions.get_submodule(name), mesh=team.mesh, offload_policy=where, mp_policy=precise)
     for module in (network.patch_embedding, conditions.text_embedder):
         fully_shard(module, mesh=team.mesh, offload_policy=where, mp_policy=at_the_door)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from frostline import budgets
 from frostline.dataset import Batch
 
 PEAKS = {
@@ -24,12 +25,6 @@ PEAKS = {
     "L40S": 362e12,
     "RTX 4090": 165e12,
 }
-
-
-def tokens(shape: tuple[int, ...], patch: tuple[int, int, int]) -> int:
-    """Patches of one latent (C, T, H, W)."""
-    _, frames, height, width = shape
-    return (frames // patch[0]) * (height // patch[1]) * (width // patch[2])
 
 
 def forward_flops(config: Mapping[str, Any], tokens: int, text: int) -> float:
@@ -79,7 +74,7 @@ class Meter:
     def count(self, batch: Batch) -> None:
         """Count a step by this process's share of its rows: the others' are as many and as large."""
         rows = len(batch.rows) * self._world
-        each = tokens(tuple(batch.clean.shape[1:]), self._config["patch_size"])
+        each = budgets.tokens(batch.shape, self._config["patch_size"])
         self._rows += rows
         self._tokens += rows * each
         self._flops += self._passes * rows * forward_flops(self._config, each, batch.text.shape[1])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from frostline import digests, workspace
-from frostline.errors import Refused, WrongUse
+from frostline.errors import FrostlineError, Refused, WrongUse
 from frostline.records import Record
 
 workspace.settle()
@@ -40,6 +40,8 @@ ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
 NUMBER = re.compile(r"models:/(?P<name>[^/@]+)/(?P<number>[0-9]+)")
 BATCH = 1000  # metrics in one request, the most a server takes
 ATTEMPTS = 5
+PREVIEWS = "previews"  # the artifact path of a training's pictures in its run
+RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}  # of who asks again anyway
 
 T = TypeVar("T")
 
@@ -73,6 +75,72 @@ class Version(Record):
     name: str
     number: int
     created: bool
+
+
+class Away(FrostlineError):
+    """The store did not answer, or could not be written; what was to be said can be said again later."""
+
+
+class Live:
+    """The run of a training while it goes on: its pictures and losses, told as they come.
+
+    There is one run for a training, known by its stage and the digest of all that it is made from; who tells it may
+    end and another go on. Nothing waits for the store: where it is away the next call says what is missing.
+    """
+
+    def __init__(self, folder: str | Path, stage: str, key: str) -> None:
+        """``folder`` as for ``open_store``; nothing is asked of it yet."""
+        self._folder, self._tags = folder, {"stage": stage, "stage_key": key}
+        self._run: tuple[Store, str] | None = None
+        self._told: dict[str, int] = {}  # the last step of each curve
+        self._pictures: set[str] = set()
+        for name, value in RETRIES.items():
+            os.environ.setdefault(name, value)
+
+    def show(self, pictures: Sequence[Path], losses: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        """Tell what the store does not know of yet; raises Away."""
+        with self._answering():
+            store, run = self._run = self._run or self._found()
+            for picture in pictures:
+                if picture.name not in self._pictures:
+                    store.client.log_artifact(run, str(picture), PREVIEWS)
+                    self._pictures.add(picture.name)
+            for name, points in losses.items():
+                new = [(step, loss) for step, loss in points if step > self._told.get(name, -1)]
+                if new:
+                    _log_curve(store.client, run, name, new)
+                    self._told[name] = new[-1][0]
+
+    def end(self, status: str) -> None:
+        """Mark the run, if there is one, FINISHED or KILLED; raises Away."""
+        if self._run is not None:
+            with self._answering():
+                store, run = self._run
+                store.client.set_terminated(run, status)
+
+    def _found(self) -> tuple[Store, str]:
+        """The run, made when it is missing, and what it knows."""
+        store = open_store(self._folder)
+        client, wanted = store.client, " and ".join(f"tags.{key} = '{value}'" for key, value in self._tags.items())
+        with _turn(store):
+            experiment = _experiment(client, store.folder / "artifacts" if store.folder else None)
+            found = client.search_runs([experiment], wanted, max_results=1)
+            if not found:
+                run = client.create_run(experiment, run_name=self._tags["stage"], tags=self._tags)
+                return store, run.info.run_id
+        [run] = found
+        client.update_run(run.info.run_id, status="RUNNING")
+        self._pictures = {Path(entry.path).name for entry in client.list_artifacts(run.info.run_id, PREVIEWS)}
+        for name in run.data.metrics:
+            self._told[name] = max(point.step for point in client.get_metric_history(run.info.run_id, name))
+        return store, run.info.run_id
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise Away(f"MLflow, {self._folder} or MLFLOW_TRACKING_URI, does not answer: {error}") from None
 
 
 def open_store(folder: str | Path) -> Store:

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import averages, digests, files, models, sharding, transformer, workspace
-from frostline import contract as contracts
-from frostline.contract import Contract, LatentSpace, Process, Sampling
+from frostline import averages, budgets, digests, files, models, sharding, transformer, workspace
+from frostline.contract import Contract, Diffusion, LatentSpace, Process, Sampling
 from frostline.engine import Outcome
 from frostline.errors import Refused, WrongUse
 from frostline.job import Job
-from frostline.params.trainings import LoopParams, StudentParams, TrainParams, TunedParams
+from frostline.objectives import Objective, denoising, flow_matching
+from frostline.params.trainings import DataParams, LoopParams, TrainParams, TunedParams
 from frostline.processes import Team
+from frostline.storage import Unreachable
 from frostline.store import layout
 
 Write = Callable[[Path, dict[str, Tensor], models.Base, Mapping[str, Any]], object]
@@ -23,7 +23,7 @@ Write = Callable[[Path, dict[str, Tensor], models.Base, Mapping[str, Any]], obje
 
 
 def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
-    """What a model trained by flow matching will be: guided from outside, in any number of steps."""
+    """What a model trained on data will be: guided from outside, in any number of steps."""
     _require_clips(run, space)
     return Contract(
         latent_space=space,
@@ -33,28 +33,20 @@ def teacher_contract(run: TrainParams, space: LatentSpace) -> Contract:
 
 
 def tuned_contract(run: TunedParams, space: LatentSpace, start: Contract) -> Contract:
-    """What a model that goes on from another will be: it predicts what that did, of the rows and sigmas of its own."""
+    """What a model that goes on from another will be, of the rows and sigmas of its own.
+
+    It predicts what that did, or what params say: weights that knew epsilon can learn v (Lin et al., arXiv:2305.08891).
+    """
     _require_clips(run, space)
     learned = process_of(start)
     own = process(run, patch_size=learned.patch_size)
-    changed = {name: getattr(own, name) for name in ("shift", "draws", "buckets", "conditioning", "context")}
+    names = ["shift", "draws", "buckets", "conditioning", "context"]
+    names += [] if run.prediction is None else ["prediction", "diffusion"]
+    changed = {name: getattr(own, name) for name in names}
     return Contract(
         latent_space=space,
         process=learned.model_copy(update=changed),
         sampling=sampling(run, scales=(run.sampling.guidance,), form="external", teacher=None),
-    )
-
-
-def student_contract(student: StudentParams, space: LatentSpace, teacher: models.Model) -> Contract:
-    """What a student with its teacher's guidance folded in will be: one evaluation a step, in any number of steps.
-
-    It is one network for all sigmas, also where its teacher is two experts.
-    """
-    theirs, _ = teacher.sampled()
-    return Contract(
-        latent_space=space,
-        process=process(student, patch_size=theirs.patch_size),
-        sampling=sampling(student, scales=student.scales, form="folded", teacher=teacher.training.weights_digest),
     )
 
 
@@ -67,7 +59,10 @@ def steered(meaning: Contract, away: str | None) -> Contract:
 
 def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
     """What a network of these params learns to predict, and at which sigmas."""
+    own = loop if isinstance(loop, DataParams) else None
     return Process(
+        prediction=(own and own.prediction) or "velocity",
+        diffusion=Diffusion(**own.diffusion.model_dump()) if own and own.diffusion else None,
         shift=loop.shift,
         draws=loop.draws,
         patch_size=patch_size,
@@ -75,6 +70,17 @@ def process(loop: LoopParams, *, patch_size: tuple[int, int, int]) -> Process:
         context=loop.context,
         buckets=tuple(sorted(layout.bucket_of(name) for name in loop.buckets)),
     )
+
+
+def objective_name(process: Process) -> Literal["flow_matching", "denoising"]:
+    """What a network is trained by on data alone."""
+    return "flow_matching" if process.prediction == "velocity" else "denoising"
+
+
+def objective(process: Process) -> Objective:
+    """The loss of that name."""
+    learning = flow_matching if objective_name(process) == "flow_matching" else denoising
+    return learning.objective(process)
 
 
 def _require_clips(loop: LoopParams, space: LatentSpace) -> None:
@@ -136,6 +142,18 @@ def announce(job: Job) -> None:
         f"{counts['frozen_text']:,} (text) / total {counts['total']:,} parameters; {unloaded} not loaded",
         flush=True,
     )
+    print(f"{job.name}: {'; '.join(_steps(job))}", flush=True)
+
+
+def _steps(job: Job) -> list[str]:
+    """What a step of each bucket is, and how many of the steps are of it."""
+    buckets, space, patch = job.buckets, job.dataset.space, process_of(job.contract).patch_size
+    whole = sum(share.share for share in buckets.values())
+    each = {name: budgets.row_tokens(name, space, patch) for name in buckets}
+    return [
+        f"{share.share / whole:.0%} of the steps are {share.batch} x {name} ({share.batch * each[name]:,} tokens)"
+        for name, share in buckets.items()
+    ]
 
 
 def process_of(meaning: Contract) -> Process:
@@ -143,76 +161,6 @@ def process_of(meaning: Contract) -> Process:
     if meaning.process is None:
         raise Refused("the contract has no process part: what the network is to predict is unknown")
     return meaning.process
-
-
-def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
-    """Raise Refused, naming each field, if a teacher lives in another latent space than the data or is unfinished."""
-    theirs = teacher.contract.latent_space
-    if teacher.training.stage == models.PUBLISHED:  # it does not know how latents are stored here
-        theirs = theirs.stored_as(space)
-    contracts.require_same(
-        space,
-        theirs,
-        ours_is="the latents",
-        theirs_is=str(teacher.folder),
-        remedy="a student learns from a teacher of its own latent space: cache with the teacher's base, or train one",
-    )
-    learned, sampled = teacher.sampled()
-    if learned.conditioning != "none":
-        raise Refused(
-            f"{teacher.folder}: it continues clips; students of such teachers are not built yet: distil from one that "
-            "makes them from words alone"
-        )
-    if learned.prediction != "velocity":
-        raise Refused(
-            f"{teacher.folder}: it predicts {learned.prediction}; students of such teachers are not built yet: distil "
-            "from one that predicts a velocity"
-        )
-    if sampled.guidance_form == "folded":
-        raise Refused(
-            f"{teacher.folder}: guidance {sampled.guidance:g} is folded into its weights and would be applied twice; "
-            "distil from the teacher it learned from"
-        )
-    if not teacher.training.complete:
-        done, planned = teacher.training.steps_done, teacher.training.steps_planned
-        raise Refused(f"{teacher.folder}: unfinished, {done} of {planned} steps: finish its training first")
-
-
-def require_experts(teacher: models.Model, student: StudentParams) -> None:
-    """Raise Refused if params speak of two experts to a teacher of one network, or of one guidance to a teacher of two.
-
-    Each expert's guidance is folded in where that expert serves, so there are as many numbers as networks.
-    """
-    _, sampled = teacher.sampled()
-    stated = f"guidance: {_listed(student.scales)}"
-    if teacher.low is None and len(student.scales) > 1:
-        raise Refused(
-            f"{teacher.folder}: one network, and the student says {stated}: the second is the guidance of an expert "
-            "that is not there; give one number"
-        )
-    if teacher.low is None and student.start_expert is not None:
-        raise Refused(
-            f"{teacher.folder}: one network, and the student says start_expert: {student.start_expert}; leave it out"
-        )
-    if teacher.low is not None and len(student.scales) == 1:
-        raise Refused(
-            f"{teacher.folder}: two experts, and the student says {stated}: give the high-noise expert's and the "
-            f"low-noise expert's, guidance: {_listed(sampled.scales)} as the teacher's contract has it"
-        )
-
-
-def begun(teacher: models.Model, student: StudentParams) -> tuple[WanTransformer3DModel, dict[str, str]]:
-    """The student's network, from layers of its teacher, or of one of two experts; and its tensors' sources there.
-
-    Of two experts it is the high-noise one unless params say otherwise: at the published shift about seven in ten of
-    the sigmas that are drawn are its own. The sources are named from the teacher's folder then.
-    """
-    if teacher.low is None:
-        return transformer.from_layers(teacher.transformer, student.layers)
-    low = student.start_expert == "low_noise"
-    network, sources = transformer.from_layers(teacher.low if low else teacher.transformer, student.layers)
-    folder = "transformer_2" if low else "transformer"
-    return network, {name: f"{folder}/{source}" for name, source in sources.items()}
 
 
 def work_folder(team: Team, stage: str, identity: Mapping[str, Any]) -> Path:
@@ -269,6 +217,7 @@ def publish(
         if (job.work / "preview").exists():  # there are none without preview prompts
             shutil.copytree(job.work / "preview", beside / "preview")
     shutil.rmtree(job.work)
+    _clear(job)
     skipped, total = len(outcome.progress.skipped), outcome.progress.step
     print(
         f"{job.name}: {total} steps, {skipped} of them left out; "
@@ -279,8 +228,14 @@ def publish(
         print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")
 
 
-def _listed(scales: Sequence[float]) -> str:
-    return f"{scales[0]:g}" if len(scales) == 1 else "[" + ", ".join(f"{scale:g}" for scale in scales) + "]"
+def _clear(job: Job) -> None:
+    """Give up the checkpoints in a store, too; the model is made, so nothing is lost where that does not answer."""
+    if job.mirror is None:
+        return
+    try:
+        job.mirror.clear()
+    except Unreachable as error:
+        print(f"{job.name}: its checkpoints stay in {job.mirror.address}: {error}", flush=True)
 
 
 def _table(rows: Sequence[Mapping[str, float | None]]) -> str:

@@ -7,18 +7,18 @@ import math
 
 import safetensors.torch
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor
 
-from frostline import continuation, files, randomness, sampling, schedule, velocities
+from frostline import continuation, files, randomness, sampling, velocities
 from frostline.job import Job
+from frostline.networks import Transformer
 from frostline.store.layout import bucket_of
 
 VALIDATION_ROWS = 64  # per bucket
 
 
 @torch.no_grad()
-def losses(job: Job, network: WanTransformer3DModel) -> dict[str, float]:
+def losses(job: Job, network: Transformer) -> dict[str, float]:
     """Loss on held-out rows per bucket, with noise and sigmas that are the same at every validation.
 
     Rows go through the network as many at a time as in a step's part, shared by all processes as a step's are.
@@ -26,28 +26,27 @@ def losses(job: Job, network: WanTransformer3DModel) -> dict[str, float]:
     found = {}
     for bucket in sorted(job.params.buckets):
         rows = job.dataset.rows(bucket, "validation")[:VALIDATION_ROWS].tolist()
-        size = max(job.team.world, job.params.buckets[bucket].batch // job.params.compute.accumulate)
-        middle = (torch.arange(len(rows), dtype=torch.float64) + 0.5) / len(rows)
-        sigma = schedule.shift(middle, job.process.shift)
-        parts = [_of_rows(job, network, rows[n : n + size], sigma[n : n + size]) for n in range(0, len(rows), size)]
+        size = max(job.team.world, job.buckets[bucket].batch // job.params.compute.accumulate)
+        times = job.times.spread(len(rows))
+        parts = [_of_rows(job, network, rows[n : n + size], times[n : n + size]) for n in range(0, len(rows), size)]
         found[bucket] = float(torch.cat(parts).mean())
     return found
 
 
-def _of_rows(job: Job, network: WanTransformer3DModel, rows: list[int], sigma: Tensor) -> Tensor:
+def _of_rows(job: Job, network: Transformer, rows: list[int], times: Tensor) -> Tensor:
     """Losses (B,) of rows; where they cannot be shared evenly, the last is computed more than once."""
     team, count = job.team, len(rows)
     filled = [*range(count), *[count - 1] * (math.ceil(count / team.world) * team.world - count)]
     mine = filled[team.rank :: team.world]
     numbers = [rows[place] for place in mine]
     batch = job.dataset.batch(numbers).to(team.device)
-    noise = randomness.normal_rows(numbers, batch.clean.shape[1:], job.params.seed, "validation")
-    own = job.objective(network, batch, noise.to(team.device), sigma[mine].to(team.device))
+    noise = randomness.normal_rows(numbers, batch.shape, job.params.seed, "validation")
+    own = job.objective(network, batch, noise.to(team.device), times[mine].to(team.device))
     return team.agreed(own, asked=False)[0][:count].cpu()
 
 
 @torch.no_grad()
-def preview(job: Job, network: WanTransformer3DModel, step: int) -> None:
+def preview(job: Job, network: Transformer, step: int) -> None:
     """Sample the preview prompts in the first bucket and keep the latents, for `python -m stages.preview` to decode.
 
     Where clips are continued, those of held-out rows are, as many as there are prompts.

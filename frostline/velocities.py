@@ -12,7 +12,8 @@ Legend
 How a network is guided differs: a teacher's rows may have lost their caption. Which network serves a sigma does not.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from frostline import experts, guidance, transformer
 from frostline.contract import Process
 from frostline.experts import Agreed
 from frostline.path import VelocityFn
+
+CALL_TOKENS = 1024  # of one network call: 64 images or 32 clips of 5 frames of the miniature; part of the result
 
 Guided = Callable[[nn.Module, float], VelocityFn]
 """(network, its guidance) -> its guided velocity"""
@@ -33,6 +36,12 @@ class Low:
     network: nn.Module
     guidance: float
     boundary: float  # sigma from which the other one serves
+
+
+def rows_at_once(size: Sequence[int], patch: Sequence[int]) -> int:
+    """How many latents of a size (T, H, W) a network is asked for at once, always as many: results depend on it."""
+    tokens = math.prod(side // part for side, part in zip(size, patch, strict=True))
+    return max(1, CALL_TOKENS // tokens)
 
 
 def served(

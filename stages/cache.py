@@ -18,14 +18,14 @@ def main() -> None:
 
     import torch
 
-    from frostline import caching, manifest, params, workspace
+    from frostline import caching, manifest, params, processes, workspace
     from frostline import codec as codecs
     from frostline.caching.pool import Pool
     from frostline.sources import reading
 
     settings = params.load(args.params)
     source = settings.source(args.source)
-    codec = codecs.of_params(settings, codecs.device(settings.cache.device))
+    codec = codecs.of_params(settings, processes.device(settings.cache.device, "cache.device"))
     torch.set_num_threads(settings.cache.threads)
     facts = caching.write_source(
         args.source,

@@ -1,4 +1,4 @@
-"""distill@STUDENT: a student learns its teacher's guided velocity on cached latents, from the teacher's own layers."""
+"""distill@STUDENT: a student learns what its guided teacher does, from the teacher's own layers."""
 
 import argparse
 from pathlib import Path
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Read the index, the caches and the teacher's folder, write a model folder."""
+    """Read a dataset and the teacher's folder, write a model folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("student")
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--latents", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="latents, or trajectories of the teacher")
     parser.add_argument("--preflight", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     args = parser.parse_args()
@@ -31,21 +31,21 @@ def main() -> None:
 
 def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     """One distillation, by all processes of a team."""
-    from frostline import contract, engine, revisions, sharding, teachers, trainings
+    from frostline import contract, engine, revisions, sharding, students, teachers, trainings
     from frostline.checks import of_training, report
     from frostline.dataset import Dataset
-    from frostline.objectives import velocity_matching
+    from frostline.mirror import Mirror
 
     student = settings.student(args.student)
-    dataset = Dataset(args.index, args.latents, settings.store)
-    report.require_passed(args.preflight, dataset.digest)
+    dataset = Dataset(args.index, args.data, settings.store)
+    report.require_passed(args.preflight, dataset.origin)
     report.require(of_training.findings(dataset, student), f"distill {args.student}")
     teacher = teachers.load(student.teacher)
-    trainings.require_teacher(teacher, dataset.space)
-    trainings.require_experts(teacher, student)
-    meaning = trainings.student_contract(student, dataset.space, teacher)
-    meaning = trainings.steered(meaning, dataset.negative_prompt)
-    network, sources = trainings.begun(teacher, student)
+    students.require_teacher(teacher, dataset.space)
+    students.require_experts(teacher, student)
+    students.require_rows(student, dataset, teacher)
+    meaning = students.contract(student, dataset, teacher)
+    network, sources = students.begun(teacher, student)
     of_teacher = student.compute.model_copy(update={"recompute": False})  # nothing goes back through it
     identity = {
         "contract": meaning.digest,
@@ -53,26 +53,22 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         "params": contract.digest(student),
         "revision": revisions.of("distill"),
     }
-    for one in teacher.networks:
-        sharding.place(one.requires_grad_(False), of_teacher, team)
+    for one in teacher.networks if student.objective == "velocity_matching" else ():  # the others are not asked
+        sharding.place(one.requires_grad_(False), of_teacher, team, offload=student.offload_teacher)
+    learning = students.learning(student, dataset, teacher, trainings.process_of(meaning), team)
+    work = trainings.work_folder(team, f"distill-{args.student}", identity)
     job = engine.Job(
         name=f"distill {args.student}",
         network=network,
-        objective=velocity_matching.objective(
-            trainings.process_of(meaning),
-            teacher=teacher.transformer,
-            null=dataset.negative().to(team.device),
-            scale=student.scales[0],
-            interval=student.guidance_interval,
-            low=teacher.second(student.scales[-1]),
-            agreed=team.any,
-        ),
+        objective=learning.objective,
         dataset=dataset,
         params=student,
         contract=meaning,
         identity=identity,
-        work=trainings.work_folder(team, f"distill-{args.student}", identity),
+        work=work,
+        mirror=Mirror.of(settings.train.work, work),
         team=team,
+        jumps=learning.jumps,
     )
     trainings.announce(job)
     outcome = engine.run(job)

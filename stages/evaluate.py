@@ -18,14 +18,15 @@ def main() -> None:
     import torch
 
     from frostline import codec as codecs
-    from frostline import evaluation, files, models, params, report, workspace
+    from frostline import evaluation, files, models, params, processes, report, workspace
     from frostline.generation import Generator
 
     settings = params.load(args.params)
     torch.set_num_threads(settings.evaluate.threads)
     plan = evaluation.plan(settings.evaluate)
-    device = codecs.device(settings.evaluate.device, "evaluate.device")
-    codec, judge = codecs.of_params(settings, device), evaluation.find_judge(Path(settings.base))
+    device = processes.device(settings.evaluate.device, "evaluate.device")
+    codec = codecs.of_params(settings, device, offload=settings.evaluate.offload)
+    judge = evaluation.find_judge(Path(settings.base))
     folders = settings.models(args.models)
     loaded = [models.load(folder) for folder in folders]
     found = {folder.name: folder / "curve.tsv" for folder in folders}  # a pretrained model has none

@@ -19,14 +19,14 @@ def main() -> None:
     import torch
 
     from frostline import codec as codecs
-    from frostline import files, manifest, params
+    from frostline import files, manifest, params, processes
     from frostline.checks import of_data, of_training, report
     from frostline.dataset import Dataset
     from frostline.sources import reading
 
     settings = params.load(args.params)
     dataset = Dataset(args.index, args.latents, settings.store)
-    codec = codecs.of_params(settings, codecs.device("auto"))
+    codec = codecs.of_params(settings, processes.device("auto", "preflight"))
     torch.set_num_threads(settings.cache.threads)  # what is encoded again is encoded as the cache was
     findings = {}
     for name, source in settings.sources.items():

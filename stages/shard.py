@@ -18,7 +18,7 @@ def main() -> None:
 
     import torch
 
-    from frostline import caching, manifest, params, workspace
+    from frostline import caching, manifest, params, processes, workspace
     from frostline import codec as codecs
     from frostline.caching import shards
     from frostline.caching.pool import Pool
@@ -26,7 +26,7 @@ def main() -> None:
 
     settings = params.load(args.params)
     source = settings.source(args.source)
-    codec = codecs.of_params(settings, codecs.device(settings.cache.device))
+    codec = codecs.of_params(settings, processes.device(settings.cache.device, "cache.device"))
     torch.set_num_threads(settings.cache.threads)
     share = shards.Share(manifest.stored(args.manifest), args.share, len(settings.shard.shares))
     caching.write_share(

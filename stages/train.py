@@ -1,4 +1,4 @@
-"""train@RUN: a transformer learns by flow matching on cached latents; neither VAE nor text encoder is loaded."""
+"""train@RUN: a transformer learns from cached latents alone; neither VAE nor text encoder is loaded."""
 
 import argparse
 from pathlib import Path
@@ -34,34 +34,36 @@ def train(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     from frostline import contract, engine, revisions, trainings, transformer
     from frostline.checks import report
     from frostline.dataset import Dataset
-    from frostline.objectives import flow_matching
+    from frostline.mirror import Mirror
 
     run = settings.run(args.run)
     dataset = Dataset(args.index, args.latents, settings.store)
     report.require_passed(args.preflight, dataset.digest)
     meaning = trainings.steered(trainings.teacher_contract(run, dataset.space), dataset.negative_prompt)
+    process = trainings.process_of(meaning)
     identity = {
         "contract": meaning.digest,
         "dataset": dataset.digest,
         "params": contract.digest(run),
         "revision": revisions.of("train"),
     }
+    work = trainings.work_folder(team, f"train-{args.run}", identity)
     job = engine.Job(
         name=f"train {args.run}",
         network=transformer.create(run.model, dataset.space, seed=run.seed),
-        objective=flow_matching.objective(trainings.process_of(meaning)),
+        objective=trainings.objective(process),
         dataset=dataset,
         params=run,
         contract=meaning,
         identity=identity,
-        work=trainings.work_folder(team, f"train-{args.run}", identity),
+        work=work,
+        mirror=Mirror.of(settings.train.work, work),
         team=team,
     )
     trainings.announce(job)
     outcome = engine.run(job)
-    trainings.publish(
-        args.model, job, outcome, stage=f"train@{args.run}", objective="flow_matching", base=settings.base
-    )
+    learned_by = trainings.objective_name(process)
+    trainings.publish(args.model, job, outcome, stage=f"train@{args.run}", objective=learned_by, base=settings.base)
 
 
 if __name__ == "__main__":

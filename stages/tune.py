@@ -1,4 +1,4 @@
-"""tune@NAME: a transformer that was trained before goes on by flow matching, from its weights, on cached latents."""
+"""tune@NAME: a transformer that was trained before goes on from its weights, on cached latents."""
 
 import argparse
 import functools
@@ -43,7 +43,7 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     from frostline import contract, engine, revisions, trainings
     from frostline.checks import report
     from frostline.dataset import Dataset
-    from frostline.objectives import denoising, flow_matching
+    from frostline.mirror import Mirror
 
     run = settings.tuning(args.name)
     dataset = Dataset(args.index, args.latents, settings.store)
@@ -52,8 +52,6 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     meaning = trainings.tuned_contract(run, dataset.space, start.contract)
     meaning = trainings.steered(meaning, dataset.negative_prompt)
     process = trainings.process_of(meaning)
-    objective = "flow_matching" if process.prediction == "velocity" else "denoising"
-    learning = {"flow_matching": flow_matching, "denoising": denoising}[objective]
     identity = {
         "contract": meaning.digest,
         "dataset": dataset.digest,
@@ -61,15 +59,17 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         "revision": revisions.of("train"),
         "start": start.training.weights_digest,
     }
+    work = trainings.work_folder(team, f"tune-{args.name}", identity)
     job = engine.Job(
         name=f"tune {args.name}",
         network=start.transformer,
-        objective=learning.objective(process),
+        objective=trainings.objective(process),
         dataset=dataset,
         params=run,
         contract=meaning,
         identity=identity,
-        work=trainings.work_folder(team, f"tune-{args.name}", identity),
+        work=work,
+        mirror=Mirror.of(settings.train.work, work),
         team=team,
         offload=run.adapter is not None and run.adapter.offload,
     )
@@ -80,7 +80,7 @@ def tune(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         job,
         outcome,
         stage=f"tune@{args.name}",
-        objective=objective,
+        objective=trainings.objective_name(process),
         base=settings.base,
         start=start.training.weights_digest,
         write=None if run.adapter is None else functools.partial(write, run.adapter, start, meaning),
@@ -96,7 +96,8 @@ def begun(run: "TunedParams", space: "LatentSpace", team: "Team") -> "Model":
 
     from frostline import adapters
 
-    start = starts.frozen(run.start, space, run.buckets, sharding.dtype(run.compute, team))
+    computed, float8 = sharding.dtype(run.compute, team), run.adapter.frozen_dtype is not None
+    start = starts.frozen(run.start, space, run.buckets, computed, float8=float8)
     adapters.add(start.transformer, run.adapter, seed=run.seed, where=run.start)
     return start
 

@@ -171,7 +171,7 @@ def write_model(
 ) -> Path:
     """Write a model folder with random weights; ``sampling`` and ``training`` change facts of these two records.
 
-    With ``context`` it continues clips from so many latent frames.
+    With ``context`` it continues clips from so many latent frames; one that is sampled by ``flow_map`` is a flow map.
     """
     from frostline import codec, contract, files, models, records, transformer
 
@@ -179,11 +179,14 @@ def write_model(
     shape = ModelParams(layers=2, heads=2, head_dim=12, ffn_dim=48, patch_size=(1, 1, 1))
     network = transformer.create(shape, space, seed=seed)
     enliven(network, seed)
+    maps = (sampling or {}).get("sampler") == "flow_map"
+    network = transformer.flow_map_from_layers(network, (0, 1))[0] if maps else network
     facts = contract.Contract(
         latent_space=space,
         process=contract.Process(
             shift=1.0,
             draws="logit_normal",
+            prediction="mean_velocity" if maps else "velocity",
             patch_size=(1, 1, 1),
             buckets=BUCKETS,
             conditioning="none" if context is None else "context",

@@ -8,13 +8,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from frostline import contract, dataset, digests, engine, files, models, randomness, records, trainings, transformer
+from frostline import (
+    contract,
+    dataset,
+    digests,
+    engine,
+    files,
+    models,
+    randomness,
+    records,
+    students,
+    trainings,
+    trajectories,
+    transformer,
+)
 from frostline.contract import LatentSpace
 from frostline.dataset import Batch, Dataset
 from frostline.engine import Job
 from frostline.objectives import flow_matching
 from frostline.params import CacheParams
 from frostline.params.trainings import ModelParams, StudentParams, TrainParams, TunedParams
+from frostline.params.trajectories import TrajectoriesParams
+from frostline.processes import ALONE
 from frostline.store import layout, writing
 from frostline.store.layout import Caption, Item, Prompt
 
@@ -220,6 +235,7 @@ def student_params(**changed: Any) -> StudentParams:
     extra: dict[str, Any] = {
         "objective": "velocity_matching",
         "teacher": "models/teacher",
+        "data": "data/latents",
         "layers": [1],
         "guidance": 2.0,
         "guidance_interval": [0.1, 0.9],
@@ -293,3 +309,61 @@ def losses_beside(job: Job, other: torch.nn.Module) -> tuple[torch.Tensor, torch
     engine.run(dataclasses.replace(job, objective=watched))
     [pair] = found
     return pair
+
+
+def trajectories_params(**changed: Any) -> TrajectoriesParams:
+    """Two points of each trajectory, three steps of the solver between them, as params.yaml would say it."""
+    values: dict[str, Any] = {
+        "teacher": "models/teacher",
+        "guidance": 2.0,
+        "guidance_interval": [0.1, 0.9],
+        "shift": 3.0,
+        "points": 2,
+        "substeps": 3,
+        "rows": {IMAGES: 13, CLIPS: 3},
+        "validation": 2,
+        "threads": 1,
+        "seed": 0,
+    }
+    return records.parse(TrajectoriesParams, {**values, **changed}, origin="tests/tiny.py")
+
+
+def followed(folder: Path, source: Dataset, teacher: models.Model, name: str = "made", **changed: Any) -> Dataset:
+    """Trajectories of a teacher as a dataset."""
+    params, work = trajectories_params(**changed), folder / f"work-{name}"
+    wanted = list(trajectories.parts(params, teacher, source))
+    trajectories.Maker(params, teacher, source, "cpu").make(wanted, work)
+    trajectories.publish(folder / name, trajectories.facts(params, teacher, source), wanted, source, work)
+    return Dataset(folder / f"{name}.json", folder / name)
+
+
+def few_steps_params(**changed: Any) -> StudentParams:
+    """A student of few steps, as params.yaml would say it."""
+    values: dict[str, Any] = {
+        "objective": "trajectory_matching",
+        "data": "data/trajectories/teacher",
+        "draws": "uniform",
+        "caption_dropout": 0.0,
+        "sampling": {"sampler": "flow_map", "steps": 2, "shift": 3.0, "guidance": 1.0},
+        "validate_every": {"steps": 2},
+    }
+    return student_params(**{**values, **changed})
+
+
+def few_steps(folder: Path, made: Dataset, teacher: models.Model, **changed: Any) -> Job:
+    """A distillation from trajectories, ready to run."""
+    student = few_steps_params(**changed)
+    students.require_rows(student, made, teacher)
+    meaning = students.contract(student, made, teacher)
+    learning = students.learning(student, made, teacher, trainings.process_of(meaning), ALONE)
+    return Job(
+        name="distill tiny",
+        network=students.begun(teacher, student)[0],
+        objective=learning.objective,
+        dataset=made,
+        params=student,
+        contract=meaning,
+        identity={"contract": meaning.digest, "dataset": made.digest},
+        work=folder / "distilling",
+        jumps=learning.jumps,
+    )

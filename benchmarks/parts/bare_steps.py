@@ -3,15 +3,15 @@
 Names:  engine  steps as trained: batches read and normalised, noise and sigmas drawn, losses checked and kept, the
                 average moved
         bare    the same network, losses, clipping and optimisers, on batches, noise and sigmas that are in memory
-The engine's steps are counted from one call of its objective to a later one, so that starting and ending is not.
+The engine's steps are counted from one call of its objective to the next, so that starting and ending is not.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from benchmarks import Frame
@@ -24,7 +24,7 @@ from frostline.dataset import Batch, Dataset
 from frostline.job import Job
 from frostline.optimizer import Optimizer
 
-BATCH, ROWS, STEPS, ROUNDS, WARM = 48, 512, 8, 8, 2
+BATCH, ROWS, STEPS, ROUNDS, WARM = 48, 512, 8, 12, 2
 Moments = list[tuple[float, float]]  # seconds of CPU and of the wall
 
 
@@ -33,13 +33,12 @@ def measure(frame: Frame) -> None:
     steps, rounds = (2, 1) if frame.quick else (STEPS, ROUNDS)
     with scratch.folder(frame) as folder:
         dataset = _dataset(frame, folder)
-        ways = {
-            "engine": lambda number: engine_steps(_job(frame, folder / f"engine-{number}", dataset, steps), steps),
-            "bare": lambda number: _bare(_job(frame, folder / f"bare-{number}", dataset, steps), steps),
-        }
-        found = in_turn.rounds(ways, rounds)
-    ratio = in_turn.ratio(found["bare"], found["engine"])
-    ours, theirs = (in_turn.mean(found[name]).per(steps) for name in ("engine", "bare"))
+        engines, bares = _in_turn(
+            _job(frame, folder / "engine", dataset, steps * rounds), _job(frame, folder / "bare", dataset, 1)
+        )
+    ours = [in_turn.total(engines[start : start + steps]) for start in range(0, steps * rounds, steps)]
+    theirs = [in_turn.total(bares[start : start + steps]) for start in range(0, steps * rounds, steps)]
+    ratio = in_turn.ratio(theirs, ours)
     frame.record(
         "steps_against_bare",
         ratio.low,
@@ -48,8 +47,9 @@ def measure(frame: Frame) -> None:
         unit="of the bare steps a second",
         n=rounds,
         spread=str(ratio),
-        note=f"the teacher's shape, batches of {BATCH} images; {ours.cpu * 1e3:.1f} against {theirs.cpu * 1e3:.1f} ms "
-        "of one core a step; the lower bound counts",
+        note=f"the teacher's shape, batches of {BATCH} images, {steps} steps of each a round, in turn; "
+        f"{in_turn.mean(engines).cpu * 1e3:.1f} against {in_turn.mean(bares).cpu * 1e3:.1f} ms of one core a step; "
+        "the lower bound counts",
     )
 
 
@@ -61,8 +61,8 @@ def pause(frame: Frame) -> None:
         job = _job(frame, folder / "steps", dataset, steps)
         every = _interval()
         step = engine_steps(job, steps).per(steps)
-        costs = sorted(_saving(job, folder / "saves", saves))
-    worst = costs[-1]
+        costs, written = _saving(job, folder / "saves", saves)
+    worst = max(costs)
     frame.record(
         "checkpoint_pause",
         worst / (worst + every * step.wall),
@@ -70,9 +70,10 @@ def pause(frame: Frame) -> None:
         "<=",
         unit="of training time",
         n=saves,
-        spread=f"{costs[0] * 1e3:.0f} to {worst * 1e3:.0f} ms of the wall a checkpoint, the longest counts",
-        note=f"weights, average and both optimisers of the teacher's shape, on the disk, with digests, every {every} "
-        f"steps of {step.wall * 1e3:.0f} ms",
+        spread=f"{min(costs) * 1e3:.1f} to {worst * 1e3:.1f} ms of the wall a checkpoint, the longest counts",
+        note=f"weights, average and both optimisers of the teacher's shape, copied every {every} steps of "
+        f"{step.wall * 1e3:.0f} ms; written beside the steps, with digests, in {min(written) * 1e3:.0f} to "
+        f"{max(written) * 1e3:.0f} ms",
     )
 
 
@@ -101,26 +102,41 @@ def engine_steps(job: Job, steps: int) -> Cost:
     return _between(moments, steps)
 
 
-def _bare(job: Job, steps: int) -> Cost:
-    """What so many steps of the network and its optimisers alone take."""
-    torch.set_num_threads(job.params.threads)
-    prepared = _prepared(job)
-    network = job.network.train()
-    optimizer = Optimizer(network, job.params.optimizer, job.params.steps)
-    moments: Moments = []
-    for step, (batch, noise, sigma) in enumerate(prepared):
-        moments.append((time.process_time(), time.perf_counter()))
-        job.objective(network, batch, noise, sigma).mean().backward()
+def _in_turn(job: Job, bare: Job) -> tuple[list[Cost], list[Cost]]:
+    """What each step of the engine takes, and each of the network and its optimisers alone.
+
+    Before each step of the engine is one of the other, so that what changes on the machine changes under both.
+    """
+    network = bare.network.train()
+    optimizer = Optimizer(network, bare.params.optimizer, job.params.steps)
+    [(batch, noise, sigma), *_] = _prepared(bare)
+    engines: list[Cost] = []
+    bares: list[Cost] = []
+    left: list[tuple[float, float]] = []
+
+    def step() -> None:
+        bare.objective(network, batch, noise, sigma).mean().backward()
         optimizer.clip()
-        optimizer.step(step)
-    return _between(moments, steps)
+        optimizer.step(len(bares))
+
+    def objective(of_engine: nn.Module, *given: Any) -> Tensor:
+        if of_engine.training:
+            now = time.process_time(), time.perf_counter()
+            if left:
+                engines.append(Cost(now[0] - left[-1][0], now[1] - left[-1][1]))
+            bares.append(in_turn.cost(step))
+            left.append((time.process_time(), time.perf_counter()))
+        return job.objective(of_engine, *given)
+
+    engine.run(dataclasses.replace(job, objective=objective))
+    return engines[WARM:], bares[WARM:-1]
 
 
 def _prepared(job: Job) -> Sequence[tuple[Batch, Tensor, Tensor]]:
     """Batches, noise and sigmas of all steps, in memory."""
     params, process = job.params, job.process
     batches = Batches(
-        job.dataset, buckets=params.buckets, steps=params.steps, dropout=params.caption_dropout, seed=params.seed
+        job.dataset, buckets=job.buckets, steps=params.steps, dropout=params.caption_dropout, seed=params.seed
     )
     found = []
     for step in range(params.steps):
@@ -144,13 +160,19 @@ def _interval() -> int:
     return params.load().run("teacher").checkpoint_every
 
 
-def _saving(job: Job, work: Path, saves: int) -> list[float]:
-    """Wall seconds that steps wait for a checkpoint, each: the time until ``save`` returns."""
+def _saving(job: Job, work: Path, saves: int) -> tuple[list[float], list[float]]:
+    """Wall seconds that steps wait for a checkpoint, each, which is until ``save`` returns; and until it is written."""
     optimizer = Optimizer(job.network, job.params.optimizer, 1)
     state = job.network.state_dict()
     tensors = {"network": state, "average": state, "optimizer": optimizer.tensors()}
     kept = Checkpoints(work, {}, job.params.keep)
-    return [_timed(lambda step=step: kept.save(step, tensors, {"losses": [0.0]}, loss=None)) for step in range(saves)]
+    paused: list[float] = []
+    written: list[float] = []
+    for step in range(saves):
+        paused.append(_timed(lambda step=step: kept.save(step, tensors, {"losses": [0.0]}, loss=None)))
+        written.append(paused[-1] + _timed(kept.wait))
+    kept.close()
+    return paused, written
 
 
 def _timed(work: Callable[[], None]) -> float:

@@ -18,7 +18,14 @@ from benchmarks.parts import exact_world, small_student
 from benchmarks.parts.small_student import Network
 from frostline import contract, exact, path, randomness, sampling, schedule
 from frostline.ema import Average
-from frostline.objectives import consistency, critic, distribution_matching, flow_map, trajectories, velocity_matching
+from frostline.objectives import (
+    consistency,
+    critic,
+    distribution_matching,
+    flow_map,
+    trajectory_matching,
+    velocity_matching,
+)
 
 BATCH, WARMUP, CLIP = 128, 50, 1.0
 RATE, CRITIC_RATE = 2e-3, 1e-3
@@ -107,7 +114,7 @@ def match_trajectories(run: Run, step: int, _steps: int) -> Tensor:
     between = high + 1 + (torch.rand(BATCH, generator=run.draws) * (consistency.STEPS - high)).long()
     low = between.masked_fill(kind > 0.75, consistency.STEPS).clamp(max=consistency.STEPS)
     rows, student = torch.arange(BATCH), small_student.flow_map_fn(run.network, label)
-    return trajectories.losses(student, points[rows, high], GRID[high], points[rows, low], GRID[low]).mean()
+    return trajectory_matching.losses(student, points[rows, high], GRID[high], points[rows, low], GRID[low]).mean()
 
 
 def be_consistent(run: Run, step: int, _steps: int) -> Tensor:

@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
-from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from benchmarks import Frame
-from benchmarks.parts import latent_rows, scratch, small_training
+from benchmarks.parts import latent_rows, random_models, scratch, small_training
 from benchmarks.parts.synthetic_cache import Kind
-from frostline import adapters, engine, loading, processes, sharding, speed
+from frostline import budgets, engine, loading, processes, speed
 from frostline.dataset import Batch, Dataset
 from frostline.job import Job
 from frostline.params.trainings import AdapterParams, LaunchParams
-from frostline.wan import loading as wan
 
 WAN_SMALL = {"layers": 30, "heads": 12, "head_dim": 128, "ffn_dim": 8960, "patch_size": [1, 2, 2]}  # 1.3B
 WAN_LARGE = {"layers": 40, "heads": 40, "head_dim": 128, "ffn_dim": 13824, "patch_size": [1, 2, 2]}  # 14B
@@ -71,8 +69,8 @@ def measure(frame: Frame, name: str) -> None:
             job = dataclasses.replace(small_training.job(folder / "work", dataset, values), team=team)
         nn.Module.to(job.network, "cpu")
         if adapted:
-            _freeze(job.network)
-        step, waited = _steps(job, steps)
+            random_models.adapted(random_models.beside(ADAPTER)(job.network), ADAPTER)
+        step, waited = timed(job, steps)
         flops = (2 if adapted else 3) * _forward(job, shape)
         memory = torch.cuda.max_memory_allocated() / 2**30 if team.device.type == "cuda" else 0.0
     note = f"{flops / 1e12:.3g} TFLOP a step of {shape.batch} rows in {step * 1e3:.0f} ms; the card does "
@@ -102,8 +100,11 @@ def _settled(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _steps(job: Job, steps: int) -> tuple[float, float]:
-    """Seconds of a step, and the share of it that data were waited for."""
+def timed(job: Job, steps: int) -> tuple[float, float]:
+    """Seconds of a step, and the share of it that data were waited for.
+
+    The job plans ``WARM`` steps before these, and one after.
+    """
     moments: list[float] = []
     waits: list[float] = []
     reading = loading.read
@@ -133,14 +134,7 @@ def _steps(job: Job, steps: int) -> tuple[float, float]:
     return took / steps, sum(waits[WARM + 1 : WARM + 1 + steps]) / took
 
 
-def _freeze(network: WanTransformer3DModel) -> None:
-    """Hold a network as the start of a LoRA is held, with the adapter beside it."""
-    for name, parameter in network.named_parameters():
-        parameter.data = parameter.detach().to(wan.held_in(network, name, torch.bfloat16, sharding.PRECISE))
-    adapters.add(network.requires_grad_(False), ADAPTER, seed=0, where="a network of random weights")
-
-
 def _forward(job: Job, shape: Shape) -> float:
     latent = job.dataset.space.shape(shape.kind.bucket)
-    tokens = speed.tokens(latent, tuple(shape.model["patch_size"]))
+    tokens = budgets.tokens(latent, tuple(shape.model["patch_size"]))
     return shape.batch * speed.forward_flops(job.network.config, tokens, shape.kind.text_length)

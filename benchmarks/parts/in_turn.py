@@ -63,9 +63,14 @@ def ratio(over: Sequence[Cost], under: Sequence[Cost]) -> Ratio:
     return Ratio(middle, found[reach], found[-1 - reach], len(found))
 
 
+def total(costs: Sequence[Cost]) -> Cost:
+    """What several pieces of work took together."""
+    return Cost(sum(one.cpu for one in costs), sum(one.wall for one in costs))
+
+
 def mean(costs: Sequence[Cost]) -> Cost:
     """The mean of several costs."""
-    return Cost(sum(one.cpu for one in costs) / len(costs), sum(one.wall for one in costs) / len(costs))
+    return total(costs).per(len(costs))
 
 
 def _outer(count: int) -> int:

@@ -1,63 +1,142 @@
-"""Steps at a shape that is bound by its data: rows of 4.4 MB under a network of one layer.
+"""Steps at shapes that are bound by their data: rows of 4.3 MB and more under a network of one layer.
 
 The other way is the same loop, whose batches are put together from a safetensors file for each row: the latent as it is
-stored, and the text as the network sees it, padded.
+stored, and the text as the network sees it, padded. Of an image nearly all of its 4.3 MB are its text, of a clip half
+of its 8.6 MB. A third way has no latents: pictures of the miniature's size go through its VAE, and captions through its
+text encoder, at every step.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks import Frame
-from benchmarks.parts import bare_steps, in_turn, latent_rows, scratch, small_training
-from benchmarks.parts.in_turn import Cost
-from frostline import engine, latents, loading
+from benchmarks.parts import bare_steps, in_turn, latent_rows, scratch, small_training, synthetic_cache
+from benchmarks.parts.in_turn import Cost, Ratio
+from benchmarks.parts.synthetic_cache import Kind
+from frostline import engine, latents, loading, params
 from frostline.batches import WHOLE, Batches, Share
+from frostline.codec import Codec
 from frostline.dataset import Batch, Dataset
 
-MODEL = {"layers": 1, "heads": 1, "head_dim": 48, "ffn_dim": 96, "patch_size": [3, 8, 8]}
-BATCH, ROWS, STEPS, ROUNDS = 4, 48, 6, 8
+STEPS, ROUNDS = 6, 8
+ENCODED = 48  # images of a step
+
+
+class Shape(NamedTuple):
+    """Which rows, under which network."""
+
+    figure: str
+    what: str
+    kind: Kind
+    quick: Kind
+    patch: list[int]
+    batch: int
+    rows: int
+
+
+IMAGES = Shape("data_bound_steps", "images of 512x512", synthetic_cache.IMAGES, latent_rows.SMALL, [1, 8, 8], 16, 256)
+CLIPS = Shape("data_bound_clips", "clips of 81x512x832", latent_rows.VIDEOS, latent_rows.SHORT, [3, 8, 8], 4, 48)
 
 
 def measure(frame: Frame) -> None:
     """Measure and record ours against files for rows."""
-    kind = latent_rows.SHORT if frame.quick else latent_rows.VIDEOS
-    steps, rounds, rows = (1, 1, 8) if frame.quick else (STEPS, ROUNDS, ROWS)
+    for shape in (IMAGES, CLIPS):
+        _measure(frame, shape)
+
+
+def _measure(frame: Frame, shape: Shape) -> None:
+    kind, batch = (shape.quick, 4) if frame.quick else (shape.kind, shape.batch)
+    model = {"layers": 1, "heads": 1, "head_dim": 48, "ffn_dim": 96, "patch_size": shape.patch}
+    steps, rounds, rows = (1, 1, 8) if frame.quick else (STEPS, ROUNDS, shape.rows)
     with scratch.folder(frame) as folder:
         dataset = Dataset(*small_training.data(folder, kind, rows))
         apart = folder / "rows"
         apart.mkdir()
         for row in range(len(dataset)):
             _write(apart, dataset, row)
+        size = (apart / "0.safetensors").stat().st_size
 
         def run(work: Path) -> Cost:
             values: dict[str, Any] = small_training.params(
-                kind, batch=BATCH, steps=bare_steps.WARM + steps + 1, model=MODEL
+                kind, batch=batch, steps=bare_steps.WARM + steps + 1, model=model
             )
             return bare_steps.engine_steps(small_training.job(work, dataset, values), steps)
 
-        def of_files(number: int) -> Cost:
-            with mock.patch.object(loading, "read", _reader(apart)):
-                return run(folder / f"files-{number}")
-
-        found = in_turn.rounds({"ours": lambda number: run(folder / f"ours-{number}"), "files": of_files}, rounds)
-    ratio = in_turn.ratio(found["files"], found["ours"])
-    ours, theirs = (in_turn.mean(found[name]).per(steps) for name in ("ours", "files"))
+        ratio, ours, theirs = _beside(folder, run, _reader(apart), rounds, steps)
     frame.record(
-        "data_bound_steps",
+        shape.figure,
         ratio.low,
         1.5,
         ">=",
         unit="times the steps a second on files",
         n=rounds,
         spread=str(ratio),
-        note=f"batches of {BATCH} rows of 4.4 MB and 512 tokens, one layer; {ours.cpu * 1e3:.0f} against "
-        f"{theirs.cpu * 1e3:.0f} ms of one core a step, page cache; the lower bound counts",
+        note=f"batches of {batch} {shape.what} with texts of 512 tokens, {size / 1e6:.1f} MB a file, one layer; "
+        f"{ours.cpu * 1e3:.0f} against {theirs.cpu * 1e3:.0f} ms of one core a step, page cache",
     )
+
+
+def without_latents(frame: Frame) -> None:
+    """Measure and record steps on cached images, beside steps on images that are encoded each time."""
+    kind, steps, rounds = small_training.ROWS, *((1, 1) if frame.quick else (STEPS, ROUNDS))
+    frozen = Codec(params.load().base)
+    with scratch.folder(frame) as folder:
+        dataset = Dataset(*small_training.data(folder, kind, 200))
+
+        def run(work: Path) -> Cost:
+            values = small_training.params(kind, batch=ENCODED, steps=bare_steps.WARM + steps + 1)
+            return bare_steps.engine_steps(small_training.job(work, dataset, values), steps)
+
+        ratio, ours, theirs = _beside(folder, run, _encoder(frozen), rounds, steps)
+    frame.record(
+        "encoding_on_the_fly",
+        ratio.low,
+        1.0,
+        ">=",
+        unit="times the steps a second of encoding at every step",
+        n=rounds,
+        spread=str(ratio),
+        note=f"the teacher's shape, {ENCODED} images of 32x32 a step through the miniature's VAE and text encoder; "
+        f"{ours.cpu * 1e3:.0f} against {theirs.cpu * 1e3:.0f} ms of one core a step; nothing was asked but the number",
+    )
+
+
+def _beside(
+    folder: Path, run: Callable[[Path], Cost], read: Callable[..., Any], rounds: int, steps: int
+) -> tuple[Ratio, Cost, Cost]:
+    """A training with rows from its cache and one with rows read another way, in turn: ratio, and costs of a step."""
+
+    def otherwise(number: int) -> Cost:
+        with mock.patch.object(loading, "read", read):
+            return run(folder / f"otherwise-{number}")
+
+    found = in_turn.rounds({"ours": lambda number: run(folder / f"ours-{number}"), "theirs": otherwise}, rounds)
+    ours, theirs = (in_turn.mean(found[name]).per(steps) for name in ("ours", "theirs"))
+    return in_turn.ratio(found["theirs"], found["ours"]), ours, theirs
+
+
+def _encoder(frozen: Codec) -> Callable[..., Any]:
+    def read(batches: Batches, first: int, end: int, *, share: Share = WHOLE, readers: int = 0) -> Iterator[Batch]:
+        del readers
+        dice = torch.Generator().manual_seed(0)
+        captions = [f"a handwritten digit {word}" for word in ("one", "two", "three", "four")]
+        for step in range(first, end):
+            rows = [draw.row for draw in batches.draws(step, share)]
+            pixels = torch.randint(0, 256, (len(rows), 1, 32, 32, 3), generator=dice, dtype=torch.uint8)
+            said = frozen.encode_text([captions[row % len(captions)] for row in rows])
+            yield Batch(
+                rows=tuple(rows),
+                clean=frozen.normalise(frozen.encode(pixels)),
+                text=latents.pad(said, frozen.latent_space.text_length),
+                dropped=torch.zeros(len(rows), dtype=torch.bool),
+            )
+
+    return read
 
 
 def _write(folder: Path, dataset: Dataset, row: int) -> None:

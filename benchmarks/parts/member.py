@@ -59,7 +59,7 @@ def _train(order: dict[str, Any], team: processes.Team) -> None:
     )
     outcome = engine.run(job)
     own = Share(rank=team.rank, world=team.world)
-    batches = Batches(dataset, buckets=params.buckets, steps=params.steps, dropout=0.0, seed=params.seed)
+    batches = Batches(dataset, buckets=job.buckets, steps=params.steps, dropout=0.0, seed=params.seed)
     rows = [[draw.row for draw in batches.draws(step, own)] for step in range(params.steps)]
     files.write_json(work / f"{team.rank}-{ROWS}", rows)
     weights = sharding.gathered(outcome.network, leads=team.leads)

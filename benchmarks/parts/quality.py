@@ -54,6 +54,7 @@ class Key(NamedTuple):
     bucket: Bucket
     seed: int
     n: int
+    steps: int | None = None  # of the sampler; None: those of the contract
 
 
 class Sets(NamedTuple):
@@ -65,7 +66,7 @@ class Sets(NamedTuple):
 
 def measure(frame: Frame, teacher: Path, student: Path, base: Path, size: Size) -> None:
     """Draw, judge and record every figure of quality."""
-    made = {folder: _sets(folder, base, size, frame.quick) for folder in (teacher, student)}
+    made = {folder: sets(folder, base, size, frame.quick) for folder in (teacher, student)}
     for name, folder in (("teacher", teacher), ("guided", student)):
         _shares(frame, name, made[folder])
     real, floor = _real(base, size)
@@ -73,10 +74,10 @@ def measure(frame: Frame, teacher: Path, student: Path, base: Path, size: Size) 
     _diversity(frame, made[teacher], made[student], size)
 
 
-def _sets(folder: Path, base: Path, size: Size, quick: bool) -> Sets:
+def sets(folder: Path, base: Path, size: Size, quick: bool, steps: int | None = None) -> Sets:
     """Draw what is not kept, two processes of one thread each: small networks gain nothing from more threads."""
-    images = [Key(folder, base, IMAGE, seed, size.images) for seed in range(size.seeds)]
-    clips = [Key(folder, base, bucket, seed, size.clips) for bucket in CLIPS for seed in range(size.seeds)]
+    images = [Key(folder, base, IMAGE, seed, size.images, steps) for seed in range(size.seeds)]
+    clips = [Key(folder, base, bucket, seed, size.clips, steps) for bucket in CLIPS for seed in range(size.seeds)]
     if quick:
         return Sets([draw(key) for key in images], [draw(key) for key in clips])
     spawn = multiprocessing.get_context("spawn")
@@ -90,6 +91,7 @@ def kept(key: Key) -> Seen:
     contract, _, training = models.facts(key.folder)
     judge = digests.of_folder(key.base / "judge")
     parts = [training.weights_digest, contract.digest, judge, list(key.bucket), key.seed, key.n]
+    parts += [] if key.steps is None else [key.steps]
     path = KEPT / f"{digests.of_json(parts)}.safetensors"
     if not path.exists():
         seen = draw(key)
@@ -103,19 +105,21 @@ def draw(key: Key) -> Seen:
     """Draw and judge a set of samples."""
     generator = generation.Generator(models.load(key.folder), Codec(key.base))
     judge = Judge.load(key.base / "judge")
-    prompts = evaluation.cycled(_captions(key.bucket), key.n)
+    prompts = evaluation.cycled(captions(key.bucket), key.n)
     frames, height, width = key.bucket
     parts: list[Seen] = []
     for first in range(0, key.n, CHUNK):
         asked = prompts[first : first + CHUNK]
         latents = generator.latents(
-            asked, generation.Draw(seed=key.seed, frames=frames, height=height, width=width, first=first)
+            asked,
+            generation.Draw(seed=key.seed, frames=frames, height=height, width=width, first=first, steps=key.steps),
         )
         parts.append(evaluation.see(judge, generator.decode(latents).numpy(), asked))
     return Seen(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
 
 
-def _captions(bucket: Bucket) -> list[str]:
+def captions(bucket: Bucket) -> list[str]:
+    """All that samples of a bucket are asked for."""
     motions = [None] if bucket[0] == 1 else list(digits.MOTIONS)
     return [digits.caption(label, motion) for label in range(len(digits.WORDS)) for motion in motions]
 
@@ -140,9 +144,9 @@ def _distance(
 ) -> None:
     """Frechet distance of student to teacher, in units of teacher to teacher; seeds always differ."""
     sets = [seen.features for seen in (*teacher, *student)]
-    found = metrics.bootstrap(_ratio, sets, randomness.generator("benchmark", "frechet"), size.resamples)
+    found = metrics.bootstrap(ratio, sets, randomness.generator("benchmark", "frechet"), size.resamples)
     n, seeds = len(sets[0]), len(teacher)
-    ours, theirs = _across(sets[:seeds], sets[seeds:]), _within(sets[:seeds])
+    ours, theirs = across(sets[:seeds], sets[seeds:]), within(sets[:seeds])
     to_real = [np.mean([metrics.frechet(s.features, real) for s in sets]) for sets in (teacher, student)]
     note = (
         f"upper 95 % bound; student to teacher {ours:.4f}, teacher to teacher {theirs:.4f}; to the real test split: "
@@ -152,38 +156,42 @@ def _distance(
     frame.record("guided_frechet_ratio", found.high, 1.3, "<=", unit="x", n=n * seeds, spread=spread, note=note)
 
 
-def _ratio(*sets: Tensor) -> float:
+def ratio(*sets: Tensor) -> float:
+    """Frechet distance of student to teacher over teacher to teacher; the first half of the sets is the teacher's."""
     teacher, student = sets[: len(sets) // 2], sets[len(sets) // 2 :]
-    return _across(teacher, student) / _within(teacher)
+    return across(teacher, student) / within(teacher)
 
 
-def _across(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> float:
+def across(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> float:
+    """Mean Frechet distance of a student's sets to a teacher's of other seeds."""
     pairs = [(s, t) for i, s in enumerate(student) for j, t in enumerate(teacher) if i != j]
     return float(np.mean([metrics.frechet(s, t) for s, t in pairs]))
 
 
-def _within(teacher: Sequence[Tensor]) -> float:
+def within(teacher: Sequence[Tensor]) -> float:
+    """Mean Frechet distance of sets to each other."""
     return float(np.mean([metrics.frechet(a, b) for a, b in itertools.combinations(teacher, 2)]))
 
 
 def _diversity(frame: Frame, teacher: Sets, student: Sets, size: Size) -> None:
     for what, theirs, ours in (
-        ("images", _with_labels(teacher.images), _with_labels(student.images)),
-        ("clips", _with_labels(teacher.clips), _with_labels(student.clips)),
+        ("images", with_labels(teacher.images), with_labels(student.images)),
+        ("clips", with_labels(teacher.clips), with_labels(student.clips)),
     ):
         draw = randomness.generator("benchmark", "diversity", what)
-        found = metrics.bootstrap(_diversity_ratio, [ours, theirs], draw, size.resamples)
+        found = metrics.bootstrap(diversity_ratio, [ours, theirs], draw, size.resamples)
         spread = f"ratio {found.value:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}"
         figure, note = f"guided_diversity_{what}", "lower 95 % bound of within-class diversity, student over teacher"
         frame.record(figure, found.low, 0.9, ">=", unit="x", n=len(ours), spread=spread, note=note)
 
 
-def _with_labels(sets: Sequence[Seen]) -> Tensor:
+def with_labels(sets: Sequence[Seen]) -> Tensor:
     """Features with the label as last column, so that rows are resampled together: (N, D + 1)."""
     return torch.cat([torch.cat([s.features.double(), s.wanted.double()[:, None]], dim=1) for s in sets])
 
 
-def _diversity_ratio(ours: Tensor, theirs: Tensor) -> float:
+def diversity_ratio(ours: Tensor, theirs: Tensor) -> float:
+    """Within-class diversity over within-class diversity, of features with their labels."""
     a, b = (metrics.within_class_diversity(rows[:, :-1], rows[:, -1]) for rows in (ours, theirs))
     return a / b
 

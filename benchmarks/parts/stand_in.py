@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import WanTransformer3DModel
 
-from frostline import codec, contract, files, models, params, randomness, sampling, trainings, transformer
+from frostline import codec, contract, files, models, params, randomness, sampling, schedule, trainings, transformer
 from frostline.contract import Contract
+from frostline.networks import Transformer
 from frostline.params.trainings import ModelParams
 from frostline.wan import families, pins
 
@@ -27,6 +27,29 @@ def make(folder: Path) -> tuple[Path, Path]:
     digest = models.load(first).training.weights_digest
     student = _quick(teacher, guidance_form="folded", teacher_digest=digest)
     return first, _write(folder / "guided", base, student, seed=1, teacher=digest)
+
+
+def few_steps(folder: Path, points: int = 4) -> Path:
+    """Write a student of few steps, a flow map, beside a teacher that is no more than that."""
+    settings = params.load()
+    base = Path(settings.base)
+    teacher = trainings.teacher_contract(next(iter(settings.train.runs.values())), codec.latent_space(base))
+    assert teacher.process is not None
+    assert teacher.sampling is not None
+    shift = teacher.sampling.shift
+    facts = {
+        "sampler": "flow_map",
+        "rounds_timesteps": False,
+        "steps": points,
+        "sigmas": tuple(schedule.grid(points, shift)[:-1].tolist()),
+        "guidance_form": "folded",
+    }
+    meaning = Contract(
+        latent_space=teacher.latent_space,
+        process=teacher.process.model_copy(update={"prediction": "mean_velocity"}),
+        sampling=teacher.sampling.model_copy(update=facts),
+    )
+    return _write(folder / "fast", base, meaning, seed=1, teacher=None)
 
 
 def experts(folder: Path) -> Path:
@@ -56,11 +79,12 @@ def experts(folder: Path) -> Path:
     return folder
 
 
-def _network(contract: Contract, seed: int) -> WanTransformer3DModel:
+def _network(contract: Contract, seed: int) -> Transformer:
     network = transformer.create(SHAPE, contract.latent_space, seed=seed)
     with torch.no_grad():
         network.proj_out.weight.normal_(std=HEAD_STD, generator=randomness.generator("stand-in", seed))
-    return network
+    maps = contract.process is not None and contract.process.prediction == "mean_velocity"
+    return transformer.flow_map_from_layers(network, range(SHAPE.layers))[0] if maps else network
 
 
 def _quick(contract: Contract, **changes: str) -> Contract:

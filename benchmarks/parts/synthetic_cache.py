@@ -32,16 +32,18 @@ class Kind:
     tokens: int  # of each caption
     text_dim: int
     text_length: int
+    z_dim: int = 16
+    spatial_stride: int = 8
 
     @property
     def space(self) -> LatentSpace:
-        """A latent space of 16 channels, stored in bfloat16, as are its texts."""
+        """A latent space of so many channels, stored in bfloat16, as are its texts."""
         return LatentSpace(
             vae_digest="a" * 32,
-            z_dim=16,
-            latents_mean=tuple(n / 16 for n in range(16)),
-            latents_std=tuple(1 + n / 16 for n in range(16)),
-            spatial_stride=8,
+            z_dim=self.z_dim,
+            latents_mean=tuple(n / 16 for n in range(self.z_dim)),
+            latents_std=tuple(1 + n / 16 for n in range(self.z_dim)),
+            spatial_stride=self.spatial_stride,
             temporal_stride=4,
             text_encoder_digest="b" * 32,
             text_dim=self.text_dim,

@@ -23,7 +23,7 @@ def main() -> None:
     with Path(TOLD).open("r+b") as file:
         shared = mmap.mmap(file.fileno(), 8)
     Checkpoints.restore = telling(shared, 0, 1, Checkpoints.restore)  # after it, steps begin
-    Checkpoints.save = telling(shared, 2, 1, Checkpoints.save)
+    Checkpoints._write = telling(shared, 2, 1, Checkpoints._write)  # beside the steps
     validation.losses = telling(shared, 3, 1, validation.losses)
     train.main()
 

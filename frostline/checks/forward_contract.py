@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from frostline import path
+from frostline import diffusion, path, transformer
 from frostline.checks import findings
 from frostline.checks.findings import Bound, Check, Finding
+from frostline.contract import Process
 
 ABOUT = Check(
     id="D04",
@@ -13,7 +14,7 @@ ABOUT = Check(
     question="Do the trainer's inputs and targets obey the path?",
     procedure="Recompute each part of a trainer's batch from the others; the sampler's sigmas must fall.",
     remedy="Make inputs and targets with frostline.path, sigmas with frostline.schedule; no other file has formulas.",
-    reference="docs/maths.md; Lipman et al., arXiv:2210.02747, eq. 20 to 23",
+    reference="docs/maths.md; Lipman et al., arXiv:2210.02747, eq. 20 to 23; Salimans and Ho, arXiv:2202.00512, app. D",
 )
 LIMIT = 1e-5
 BOUNDS = (
@@ -35,17 +36,25 @@ def check(
     target: Tensor,
     timestep: Tensor,
     sampler_sigmas: Tensor,
+    process: Process | None = None,
 ) -> Finding:
     """Judge one batch: latents (B, ...), sigma and timestep (B,), the sampler's sigmas (steps + 1,).
 
-    Errors are the largest difference over the root mean square of what is right; timesteps over their scale.
+    Of a ``process`` on a DDPM schedule ``noised`` and ``target`` are what its network sees and is to say: they are read
+    as a point of the path and a velocity first. Errors are the largest difference over the root mean square of what is
+    right; timesteps over their scale.
     """
+    told = path.timestep(sigma.to(torch.float64))
+    if process is not None and (process.prediction == "v_prediction" or process.prediction == "epsilon"):
+        told = transformer.timestep(sigma, process)
+        noised = diffusion.noised(noised, sigma)
+        target = diffusion.velocity(path.noised(clean, noise, sigma), target, sigma, process.prediction)
     measured = {
         "noised_error": _error(noised, path.noised(clean, noise, sigma)),
         "velocity_error": _error(target, path.velocity(clean, noise)),
         "clean_error": _error(path.clean(noised, target, sigma), clean),
         "noise_error": _error(path.noise(noised, target, sigma), noise),
-        "timestep_error": _timestep_error(timestep, sigma),
+        "timestep_error": _timestep_error(timestep, told),
         "sigma_rises": float((sampler_sigmas.diff() >= 0).sum()),
     }
     return findings.judge(ABOUT, measured, BOUNDS)
@@ -56,6 +65,6 @@ def _error(given: Tensor, right: Tensor) -> float:
     return float((given.to(torch.float64) - right.to(torch.float64)).abs().max() / scale)
 
 
-def _timestep_error(timestep: Tensor, sigma: Tensor) -> float:
-    distance = timestep.to(torch.float64) - path.timestep(sigma.to(torch.float64))
+def _timestep_error(timestep: Tensor, right: Tensor) -> float:
+    distance = timestep.to(torch.float64) - right.to(torch.float64)
     return float(distance.abs().max()) / path.TIMESTEP_SCALE

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from frostline import path, randomness, schedule, trainings
+from frostline import diffusion, path, randomness, schedule, trainings
 from frostline import sampling as samplers
 from frostline.checks import forward_contract, oracle_sampler, schedule_coverage
 from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
 from frostline.dataset import Batch, Dataset
-from frostline.objectives import Objective, flow_matching, velocity_matching
+from frostline.objectives import Objective, velocity_matching
 from frostline.params.trainings import LoopParams, StudentParams
 
 DRAWS = 100_000
@@ -21,19 +21,20 @@ BATCH = 16
 def findings(dataset: Dataset, loop: LoopParams) -> list[Finding]:
     """Findings for one training or distillation of params.yaml.
 
+    Of a student of few steps only its sampler is judged: its rows are points of the path by construction, and its
+    contract allows no others to be visited; and what it learns from need not be made yet.
     Raises WrongUse, naming it, for a bucket that has no rows to train or to validate on.
     """
-    for bucket in loop.buckets:
+    maps = isinstance(loop, StudentParams) and loop.objective == "trajectory_matching"
+    for bucket in loop.buckets if not maps or dataset.trajectories else ():
         for split in ("train", "validation"):
             dataset.rows(bucket, split)
     without = loop.model_copy(update={"context": None})  # none of these checks looks at a context, nor at patches
     process = trainings.process(without, patch_size=(1, 1, 1))
     record = trainings.sampling(loop, scales=(1.0,), form="folded", teacher=None)
-    return [
-        _forward(dataset, loop, process, record),
-        _coverage(process, record),
-        oracle_sampler.of_sampler(samplers.sampler(record), generator=randomness.generator("preflight", "oracle")),
-    ]
+    drawn = [] if maps else [_forward(dataset, loop, process, record), _coverage(process, record)]
+    oracle = randomness.generator("preflight", "oracle")
+    return [*drawn, oracle_sampler.of_sampler(samplers.sampler(record), generator=oracle)]
 
 
 def _forward(dataset: Dataset, loop: LoopParams, process: Process, record: Sampling) -> Finding:
@@ -41,7 +42,7 @@ def _forward(dataset: Dataset, loop: LoopParams, process: Process, record: Sampl
     bucket = min(loop.buckets)
     batch = dataset.batch(dataset.rows(bucket, "train")[:BATCH].tolist())
     noise = randomness.normal_rows(list(batch.rows), batch.clean.shape[1:], "preflight")
-    sigma = schedule.DRAWS[process.draws](len(batch.rows), process.shift, randomness.generator("preflight", "sigma"))
+    sigma = _drawn(process, len(batch.rows), "sigma")
     seen = _seen(_objective(dataset, loop, process, path.velocity(batch.clean, noise)), batch, noise, sigma)
     return forward_contract.check(
         clean=batch.clean,
@@ -51,6 +52,7 @@ def _forward(dataset: Dataset, loop: LoopParams, process: Process, record: Sampl
         target=seen.target,
         timestep=seen.timestep,
         sampler_sigmas=samplers.sampler(record).sigmas(record.steps, record.shift),
+        process=process,
     )
 
 
@@ -77,7 +79,7 @@ class _Recorder(nn.Module):
 def _objective(dataset: Dataset, loop: LoopParams, process: Process, velocity: Tensor) -> Objective:
     """The objective the stage trains with; a student's teacher is replaced by the true velocity of the batch."""
     if not isinstance(loop, StudentParams):
-        return flow_matching.objective(process)
+        return trainings.objective(process)
     return velocity_matching.objective(
         process,
         teacher=_Recorder(velocity),
@@ -96,14 +98,21 @@ def _seen(objective: Objective, batch: Batch, noise: Tensor, sigma: Tensor) -> _
 
 
 def _coverage(process: Process, record: Sampling) -> Finding:
-    draws = schedule.DRAWS[process.draws](DRAWS, process.shift, randomness.generator("preflight", "coverage"))
+    draws = _drawn(process, DRAWS, "coverage")
     intended = samplers.sampler(record).sigmas(record.steps, record.shift)
     return schedule_coverage.check(
         draws=draws,
         sampler_sigmas=_visited(record, intended),
         intended_sigmas=intended,
         expert_boundary=process.expert_boundary,
+        end=diffusion.end(process),
     )
+
+
+def _drawn(process: Process, count: int, purpose: str) -> Tensor:
+    """Sigmas (count,) as the training draws them."""
+    draw = randomness.generator("preflight", purpose)
+    return diffusion.within(schedule.DRAWS[process.draws](count, process.shift, draw), process)
 
 
 def _visited(record: Sampling, intended: Tensor) -> Tensor:

@@ -28,10 +28,19 @@ SHIFTED_ONCE = Bound(measure="shift_error", op="<", value=1e-3)
 
 
 def check(
-    *, draws: Tensor, sampler_sigmas: Tensor, intended_sigmas: Tensor, expert_boundary: float | None = None
+    *,
+    draws: Tensor,
+    sampler_sigmas: Tensor,
+    intended_sigmas: Tensor,
+    expert_boundary: float | None = None,
+    end: float = 1.0,
 ) -> Finding:
-    """Judge training ``draws`` (n,) against the sampler's sigmas (steps + 1,), and these against the intended ones."""
-    shares = schedule.coverage(draws, schedule.edges(sampler_sigmas))
+    """Judge training ``draws`` (n,) against the sampler's sigmas (steps + 1,), and these against the intended ones.
+
+    A network that learned on a schedule is asked up to its ``end``.
+    """
+    asked = sampler_sigmas if end >= 1 else sampler_sigmas.clamp(max=end).unique()
+    shares = schedule.coverage(draws, schedule.edges(asked))
     measured = {
         "least_bin_share": float(shares.min()),
         "shift_error": float((sampler_sigmas.to(torch.float64) - intended_sigmas.to(torch.float64)).abs().max()),

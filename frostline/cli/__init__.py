@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from frostline import workspace
-from frostline.cli import cache, estimate, export, fetch, importing, lora, predict, preset, sample
+from frostline.cli import cache, doctor, estimate, explain, export, fetch, importing, lora, predict, preset, sample
 from frostline.errors import FrostlineError
 
 
@@ -55,6 +55,8 @@ app.callback()(_options)
 app.command("sample")(sample.sample)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
+app.command("explain")(explain.explain)
 app.command("fetch")(fetch.fetch)
 app.command("estimate")(estimate.estimate)
 app.command("preset")(preset.preset)

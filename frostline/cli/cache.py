@@ -111,10 +111,11 @@ def prune(
 def _codec(settings: "Params") -> "Codec | None":
     """The base, if it is at hand."""
     from frostline import codec as codecs
+    from frostline import processes
 
     if not Path(settings.base).exists():
         return None
-    return codecs.of_params(settings, codecs.device("auto"))
+    return codecs.of_params(settings, processes.device("auto", "cache"))
 
 
 @contextlib.contextmanager

@@ -31,15 +31,18 @@ GuidanceLow = Annotated[
 NegativePrompt = Annotated[str | None, typer.Option(help="What to steer away from.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")]
 Device = Annotated[Place, typer.Option(help="auto: a GPU if there is one; its pixels differ a little.")]
+Offload = Annotated[
+    bool, typer.Option("--offload", help="On a GPU: weights wait on the host but for the block that computes; slower.")
+]
 Registry = Annotated[str, typer.Option(help="Folder of the model registry.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 
-def generator(model: str, base: Path | None, registry: str, device: Place) -> "Generator":
+def generator(model: str, base: Path | None, registry: str, device: Place, *, offload: bool) -> "Generator":
     """Draws from a model folder, a fetched one, or ``models:/NAME@ALIAS``; raises as what it loads does."""
-    from frostline import codec, generation, teachers
+    from frostline import codec, generation, processes, teachers
 
     loaded = teachers.load(locating.model_folder(model, registry))
     place = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
-    there, dtype = codec.device(device, "--device"), loaded.contract.latent_space.encode_dtype
-    return generation.Generator(loaded, codec.Codec(place, encode_dtype=dtype, device=there))
+    there, dtype = processes.device(device, "--device"), loaded.contract.latent_space.encode_dtype
+    return generation.Generator(loaded, codec.Codec(place, encode_dtype=dtype, device=there, offload=offload))

@@ -26,7 +26,7 @@ def export(
     registry: Annotated[str, typer.Option(help="Folder of the model registry.")] = locating.REGISTRY,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
-    """Write a complete diffusers WanPipeline folder with a model card, or a transformer in one file for ComfyUI."""
+    """Write a complete diffusers pipeline folder with a model card, or a transformer in one file for ComfyUI."""
     place = locating.model_folder(model, registry)
     if layout == "native":
         _native(place, folder, as_json=as_json)
@@ -38,7 +38,7 @@ def export(
     of_base = generation.base_folder(loaded) if base is None else locating.require_folder(base, "a base")
     exporting.export(loaded, of_base, folder)
     facts = {"output": str(folder), "weights_digest": loaded.training.weights_digest}
-    output.say(f"{folder}: a WanPipeline folder; {folder / exporting.CARD} says how to call it", facts, as_json=as_json)
+    output.say(f"{folder}: a pipeline folder; {folder / exporting.CARD} says how to call it", facts, as_json=as_json)
 
 
 def _native(place: Path, path: Path, *, as_json: bool) -> None:

@@ -36,6 +36,7 @@ def predict(
     negative_prompt: drawing.NegativePrompt = None,
     seed: drawing.Seed = 0,
     device: drawing.Device = "auto",
+    offload: drawing.Offload = False,
     registry: drawing.Registry = locating.REGISTRY,
     as_json: drawing.AsJson = False,
 ) -> None:
@@ -45,7 +46,7 @@ def predict(
         raise WrongUse(f"{context}: no such clip or folder of frames")
     from frostline import generation, media, prediction
 
-    generator = drawing.generator(model, base, registry, device)
+    generator = drawing.generator(model, base, registry, device, offload=offload)
     shown = prediction.read(context, _sizes(generator), generator.given_frames, fps=fps, at=at)
     frames, height, width = shown.bucket
     draw = generation.Draw(

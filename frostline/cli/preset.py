@@ -60,6 +60,7 @@ def apply(params: Path, preset: Path) -> dict[str, tuple[Any, Any]]:
     yaml = _yaml()
     values, over = _read(yaml, params), _read(yaml, preset)
     changed = laying.lay(values, over, Params.model_json_schema())
+    _brace_empty(values)
     text = io.StringIO()
     yaml.dump(values, text)
     records.parse(Params, safe_load(text.getvalue()), origin=f"{preset} over {params}")
@@ -121,6 +122,16 @@ def _read(yaml: Any, path: Path) -> laying.Section:
     if not isinstance(values, MutableMapping):
         raise WrongUse(f"{path}: holds no sections")
     return values
+
+
+def _brace_empty(section: Any) -> None:
+    """Have sections of which nothing is left written as {}, behind their key: below a comment it would be no YAML."""
+    if not isinstance(section, MutableMapping):
+        return
+    if not section:
+        getattr(section, "fa").set_flow_style()  # noqa: B009 - the round trip's own, which no type knows
+    for value in section.values():
+        _brace_empty(value)
 
 
 def _names(presets: Path) -> list[str]:

@@ -34,6 +34,7 @@ def sample(
     width: Annotated[int | None, typer.Option(min=1, help="Pixels.")] = None,
     negative_prompt: drawing.NegativePrompt = None,
     device: drawing.Device = "auto",
+    offload: drawing.Offload = False,
     registry: drawing.Registry = locating.REGISTRY,
     as_json: drawing.AsJson = False,
 ) -> None:
@@ -41,7 +42,7 @@ def sample(
     _require_writable(output_path)
     from frostline import generation, media
 
-    generator = drawing.generator(model, base, registry, device)
+    generator = drawing.generator(model, base, registry, device, offload=offload)
     draw = generation.Draw(
         seed=seed,
         **_size(generator, frames, height, width),

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from frostline import speed
+from frostline import budgets
 from frostline.errors import WrongUse
-from frostline.estimating import bases, encoding, machines, memory, networks, work
+from frostline.estimating import bases, encoding, following, machines, memory, networks, work
 from frostline.estimating.activations import Row
 from frostline.estimating.bases import Base
 from frostline.estimating.figures import Estimate, Figure, Stage
@@ -18,7 +18,7 @@ from frostline.estimating.memory import Bucket, Learning
 from frostline.estimating.networks import Network
 from frostline.estimating.rows import Rows
 from frostline.params import Params
-from frostline.params.trainings import LoopParams
+from frostline.params.trainings import BucketShare, LoopParams, StudentParams
 from frostline.store import layout
 from frostline.wan.families import Family
 
@@ -45,6 +45,7 @@ def estimate(
             *(encoding.stage(of, base, settings.cache, machine, caption_tokens) for of in rows.values()),
             *_trainings(settings, machine, base),
             *_tunings(settings, machine, base, family),
+            *_trajectories(settings, machine, base, family),
             *_students(settings, machine, base, family),
         ),
     )
@@ -69,12 +70,21 @@ def _tunings(settings: Params, machine: Machine, base: Base, family: Family | No
     return found
 
 
+def _trajectories(settings: Params, machine: Machine, base: Base, family: Family | None) -> list[Stage]:
+    return [
+        following.stage(name, of, networks.of_folder(of.teacher, settings, base.space, family), machine, base)
+        for name, of in settings.trajectories.items()
+    ]
+
+
 def _students(settings: Params, machine: Machine, base: Base, family: Family | None) -> list[Stage]:
     found: list[Stage] = []
     for name, student in settings.students.items():
         teacher = networks.of_folder(student.teacher, settings, base.space, family)
-        network = networks.of_student(teacher, student.layers)
-        found.append(_stage(f"distill@{name}", student, network, teacher, machine, base))
+        follows = settings.followed_by(student) is not None
+        network = networks.of_student(teacher, student.layers, maps=follows)
+        asked = None if follows else teacher  # what it was seen to do lies there
+        found.append(_stage(f"distill@{name}", student, network, asked, machine, base))
     return found
 
 
@@ -89,6 +99,7 @@ def _stage(
         dtype=machine.dtype(loop.compute),
         accumulate=loop.compute.accumulate,
         recompute=loop.compute.recompute,
+        teacher_waits=isinstance(loop, StudentParams) and loop.offload_teacher,
     )
     steps = loop.steps if loop.stop_at is None else min(loop.stop_at, loop.steps)
     return Stage(
@@ -127,11 +138,11 @@ def _buckets(name: str, loop: LoopParams, network: Network, machine: Machine, ba
     if not loop.buckets:
         raise WrongUse(f"{name}: buckets is empty: name at least one, e.g. 1x32x32: {{share: 1.0, batch: 32}}")
     found: list[Bucket] = []
-    for bucket, share in loop.buckets.items():
-        parts = machine.world * loop.compute.accumulate
-        if share.batch % parts:
+    parts = machine.world * loop.compute.accumulate
+    for bucket, said in loop.buckets.items():
+        if isinstance(said, BucketShare) and said.batch % parts:
             raise WrongUse(
-                f"{name}: buckets.{bucket}.batch is {share.batch}: {machine.world} processes with compute.accumulate "
+                f"{name}: buckets.{bucket}.batch is {said.batch}: {machine.world} processes with compute.accumulate "
                 f"{loop.compute.accumulate} take it in {parts} parts, so use a multiple of {parts}"
             )
         latent = base.space.shape(layout.bucket_of(bucket))
@@ -143,7 +154,8 @@ def _buckets(name: str, loop: LoopParams, network: Network, machine: Machine, ba
         patch = network.config["patch_size"]
         if any(side % step for side, step in zip(latent[1:], patch, strict=True)):
             raise WrongUse(f"{name}: latents {latent[1:]} of bucket {bucket} do not divide into patches {tuple(patch)}")
-        row = Row(tokens=speed.tokens(latent, patch), text=base.space.text_length, values=math.prod(latent))
+        [share] = budgets.resolved({bucket: said}, base.space, tuple(patch), parts).values()
+        row = Row(tokens=budgets.tokens(latent, patch), text=base.space.text_length, values=math.prod(latent))
         found.append(Bucket(name=bucket, share=share.share, batch=share.batch, row=row))
     return found
 

@@ -46,7 +46,7 @@ def stage(rows: Rows, base: Base, cache: CacheParams, machine: Machine, tokens: 
     texts = Texts(count=rows.count, tokens=min(tokens or base.space.text_length, base.space.text_length))
     calls = {bucket: _walk(base, bucket, cache) for bucket in rows.buckets}
     flops = [_of_texts(texts, base), *(_of_bucket(rows, bucket, calls[bucket], cache) for bucket in rows.buckets)]
-    held = [*_text_memory(base, cache), *_vae_memory(base, calls, cache)]
+    held = [*_text_memory(base, cache, machine), *_vae_memory(base, calls, cache)]
     most = max((_sum(held, "text encoder"), _sum(held, "VAE")))
     device = Figure(name="memory per device", value=most, unit="bytes", formula="the larger of the two, with its calls")
     text = sum(figure.value for figure in flops[:1])
@@ -102,17 +102,28 @@ def _disk(rows: Rows, texts: Texts, base: Base) -> list[Figure]:
     return [*every, Figure(name="on disk", value=total, unit="bytes", formula="latents + texts")]
 
 
-def _text_memory(base: Base, cache: CacheParams) -> list[Figure]:
+def _text_weights(base: Base, width: int, *, offloaded: bool) -> Figure:
+    """The text encoder's, or what of them is there at once: what lies in no block, and two blocks."""
+    config, every = base.text, base.text_parameters
+    d, inner = config.d_model, config.num_heads * config.d_kv
+    block = 4 * d * inner + 3 * d * config.d_ff + config.relative_attention_num_buckets * config.num_heads + 2 * d
+    outside = every - config.num_layers * block
+    return Figure(
+        name="text encoder",
+        value=width * (outside + 2 * block if offloaded else every),
+        unit="bytes",
+        formula=f"{width} × ({outside:,} + 2 × {block:,}): the other blocks wait on the host"
+        if offloaded
+        else f"{width} × {every:,}",
+    )
+
+
+def _text_memory(base: Base, cache: CacheParams, machine: Machine) -> list[Figure]:
     config, length, batch = base.text, base.space.text_length, cache.text_batch
     c, around = WIDTHS[base.space.text_stored_dtype], AROUND[base.space.text_stored_dtype]
     h, ff, d = config.num_heads, config.d_ff, config.d_model
     return [
-        Figure(
-            name="text encoder",
-            value=c * base.text_parameters,
-            unit="bytes",
-            formula=f"{c} × {base.text_parameters:,}",
-        ),
+        _text_weights(base, c, offloaded=cache.offload and machine.device != "cpu"),
         Figure(
             name="text encoder, a call",
             value=c * batch * length * max((2 + 1 / batch) * h * length + around * d, 4 * ff + 4.5 * d),

@@ -7,12 +7,14 @@ optimiser, when activations are gone, what Muon stacks. The larger of the two is
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from frostline import transformer
+from frostline import eight_bit, transformer
 from frostline.estimating import activations
 from frostline.estimating.activations import Row
 from frostline.estimating.figures import Figure
 from frostline.estimating.machines import WIDTHS, Dtype, Machine
 from frostline.estimating.networks import MASTER, Moved, Network
+
+UNROUNDED = 21  # bytes that lie around a number while its means are whole: counted in frostline/eight_bit.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Learning:
     dtype: Dtype
     accumulate: int
     recompute: bool
+    teacher_waits: bool = False  # on the host, but for the block that computes
 
     def together(self, bucket: Bucket, machine: Machine) -> int:
         """Rows that go through one process at once."""
@@ -48,9 +51,9 @@ def figures(learning: Learning, machine: Machine) -> list[Figure]:
     gradients = _bytes("gradients", learning.network.trained, MASTER, machine, "float32 sums")
     whole = _whole(learning, machine)
     steps = [figure for bucket in learning.buckets for figure in _activations(learning, bucket, machine)]
-    muon = _muon(learning, machine)
-    most = _most(learning, between, gradients, whole, muon, machine)
-    return [*between, gradients, *whole, *steps, *muon, *most, *_host(learning, machine)]
+    around = [*_muon(learning, machine), *_unrounded(learning.moved, machine)]
+    most = _most(learning, between, gradients, whole, around, machine)
+    return [*between, gradients, *whole, *steps, *around, *most, *_host(learning, machine)]
 
 
 def _bytes(name: str, numbers: int, width: int, machine: Machine, why: str) -> Figure:
@@ -74,23 +77,34 @@ def _between(learning: Learning, machine: Machine) -> list[Figure]:
     if network.adapter is not None:
         numbers, held = network.parameters - network.trained, network.frozen_bytes(learning.dtype)
         why = f"{numbers:,} as stored, or computed with; norms and what embeds time in float32"
+        why += f"; {network.in_float8:,} in float8" if network.in_float8 else ""
         frozen = [_bytes("frozen weights", held, 1, machine, why)]
     found = [
         *frozen,
         _bytes("weights", network.trained, MASTER, machine, "float32 masters"),
         Figure(
             name="optimiser state",
-            value=(8 * moved.rest + 4 * moved.matrices) / machine.world,
+            value=(moved.means + 4 * moved.matrices) / machine.world,
             unit="bytes",
-            formula=f"(8 × {moved.rest:,} of AdamW + 4 × {moved.matrices:,} of Muon){_spread(machine)}",
+            formula=f"({_means(moved)} + 4 × {moved.matrices:,} of Muon){_spread(machine)}",
         ),
         _bytes("average", network.trained, MASTER, machine, "what is sampled and saved"),
     ]
     if teacher is not None:
         numbers, width = teacher.parameters * teacher.experts, teacher.width_of_weight
         why = f"{teacher.experts} expert(s), frozen, as stored"
-        found.append(_bytes("teacher", numbers, width, machine, why))
+        if learning.teacher_waits and machine.device != "cpu":
+            waiting = f"{width} × {numbers:,} wait on the host; of a block see whole blocks"
+            found.append(Figure(name="teacher", value=0, unit="bytes", formula=waiting))
+        else:
+            found.append(_bytes("teacher", numbers, width, machine, why))
     return found
+
+
+def _means(moved: Moved) -> str:
+    if not moved.widest:
+        return f"8 × {moved.rest:,} of AdamW"
+    return f"{moved.means:,} of AdamW: 2 codes of a byte × {moved.rest:,}, scales, and float32 of what is small"
 
 
 def _whole(learning: Learning, machine: Machine) -> list[Figure]:
@@ -178,12 +192,28 @@ def _muon(learning: Learning, machine: Machine) -> list[Figure]:
     ]
 
 
+def _unrounded(moved: Moved, machine: Machine) -> list[Figure]:
+    """What lies around the means of the rows that are whole at once, where they are held in 8 bits."""
+    if not moved.widest:
+        return []
+    most = min(moved.widest / machine.world, eight_bit.TOGETHER)
+    return [
+        Figure(
+            name="means made whole",
+            value=UNROUNDED * most,
+            unit="bytes",
+            formula=f"{UNROUNDED} × {most:,.0f}: the largest matrix{_spread(machine)}, {eight_bit.TOGETHER:,} numbers "
+            "at most",
+        )
+    ]
+
+
 def _most(
     learning: Learning,
     between: Sequence[Figure],
     gradients: Figure,
     whole: Sequence[Figure],
-    muon: Sequence[Figure],
+    around: Sequence[Figure],
     machine: Machine,
 ) -> list[Figure]:
     """The most that is held at once: while a step learns, and while the optimiser moves."""
@@ -191,7 +221,7 @@ def _most(
     steps = {bucket.name: _step(learning, bucket, gradients.value, machine) for bucket in learning.buckets}
     name = max(steps, key=lambda name: steps[name])
     learns = settled + steps[name] + sum(figure.value for figure in whole)
-    moves = settled + gradients.value + sum(figure.value for figure in muon)
+    moves = settled + gradients.value + sum(figure.value for figure in around)
     way = "recomputed" if learning.recompute else "kept"
     joined = " + gradients, of earlier parts" if learning.accumulate > 1 else "; or, if that is more,"
     if learning.accumulate == 1:
@@ -208,7 +238,7 @@ def _most(
             name="while the optimiser moves",
             value=moves,
             unit="bytes",
-            formula=" + ".join(figure.name for figure in [*between, gradients, *muon]),
+            formula=" + ".join(figure.name for figure in [*between, gradients, *around]),
         ),
         Figure(name="memory per device", value=max(learns, moves), unit="bytes", formula="the larger of the two"),
     ]
@@ -220,7 +250,7 @@ def _host(learning: Learning, machine: Machine) -> list[Figure]:
         return []
     network, teacher = learning.network, learning.teacher
     if network.adapter is not None:
-        own = network.frozen_bytes(learning.dtype) + MASTER * network.trained
+        own = network.read_bytes(learning.dtype) + MASTER * network.trained
         formula = f"{machine.per_node} process(es) × {own:,}: the average is made of parts"
         value = machine.per_node * own
         return [Figure(name="host memory of a node, at the start", value=value, unit="bytes", formula=formula)]

@@ -11,11 +11,12 @@ from typing import Any, cast
 import torch
 from diffusers import WanTransformer3DModel
 
-from frostline import files, sharding, transformer
+from frostline import files, sharding, starts, transformer
 from frostline.contract import LatentSpace
 from frostline.errors import WrongUse
 from frostline.estimating.machines import WIDTHS, Dtype
 from frostline.muon import ITERATIONS
+from frostline.networks import Transformer
 from frostline.optimizer import Optimizer
 from frostline.params import MODELS, Params
 from frostline.params.trainings import AdapterParams, LoopParams, ModelParams
@@ -29,7 +30,7 @@ MASTER = 4  # bytes of a weight that is trained
 class Network:
     """A transformer without weights."""
 
-    module: WanTransformer3DModel
+    module: Transformer
     origin: str
     experts: int = 1  # transformers of this shape, of which one serves a row
     width_of_weight: int = MASTER  # bytes, where it is frozen
@@ -57,7 +58,14 @@ class Network:
         named = self.module.named_parameters()
         return {name.removesuffix(ending): weight.shape for name, weight in named if name.endswith(ending)}
 
-    def frozen_bytes(self, dtype: Dtype) -> int:
+    @property
+    def in_float8(self) -> int:
+        """How many of them are held in 8 bits: matrices of blocks, where an adapter's ``frozen_dtype`` says so."""
+        if self.adapter is None or self.adapter.frozen_dtype is None:
+            return 0
+        return sum(p.numel() for name, p in self.module.named_parameters() if starts.in_float8(name))
+
+    def read_bytes(self, dtype: Dtype) -> int:
         """What its frozen weights take: as they are stored, or as they are computed with where that is narrower."""
         held = torch.bfloat16 if min(self.width_of_weight, WIDTHS[dtype]) < MASTER else torch.float32
         return sum(
@@ -65,6 +73,11 @@ class Network:
             for name, weight in self.module.named_parameters()
             if not weight.requires_grad
         )
+
+    def frozen_bytes(self, dtype: Dtype) -> int:
+        """The same of what is held while it is trained beside: in 8 bits, where that is asked for."""
+        width = min(self.width_of_weight, WIDTHS[dtype])
+        return self.read_bytes(dtype) - (width - 1) * self.in_float8
 
     @property
     def block(self) -> int:
@@ -83,6 +96,8 @@ class Moved:
 
     kernels: Mapping[tuple[int, int], int]  # matrices that Muon moves: how many of each shape
     rest: int  # parameters that AdamW moves
+    means: int  # bytes of its two means of them
+    widest: int  # numbers of the largest matrix whose means are held in 8 bits; 0 where there is none
 
     @property
     def matrices(self) -> int:
@@ -129,10 +144,14 @@ def of_config(config: Mapping[str, Any], origin: str, **facts: Any) -> Network:
     return Network(module=module, origin=origin, **facts)
 
 
-def of_student(teacher: Network, layers: Sequence[int]) -> Network:
-    """A network of the teacher's width with so many of its layers; raises WrongUse for one the teacher has not."""
+def of_student(teacher: Network, layers: Sequence[int], *, maps: bool = False) -> Network:
+    """A network of the teacher's width with so many of its layers, a flow map if it ``maps``.
+
+    Raises WrongUse for a layer the teacher has not.
+    """
+    of_layers = transformer.flow_map_from_layers if maps else transformer.from_layers
     with torch.device("meta"):
-        module, _ = transformer.from_layers(teacher.module, layers)
+        module, _ = of_layers(cast(WanTransformer3DModel, teacher.module), layers)
     return Network(module=module, origin=f"{len(layers)} of {teacher.config['num_layers']} layers of {teacher.origin}")
 
 
@@ -146,12 +165,16 @@ def with_adapter(network: Network, adapter: AdapterParams) -> Network:
 
 def moved(network: Network, loop: LoopParams) -> Moved:
     """What a training's optimisers move, asked of the optimiser itself."""
-    parts = {
-        name: optimizer.param_groups[0]["params"]
-        for name, (optimizer, _) in Optimizer(network.module, loop.optimizer, loop.steps).parts.items()
-    }
+    optimizer = Optimizer(network.module, loop.optimizer, loop.steps)
+    parts = {name: part.param_groups[0]["params"] for name, (part, _) in optimizer.parts.items()}
     shapes = collections.Counter((p.size(0), math.prod(p.shape[1:])) for p in parts.get("muon", []))
-    return Moved(kernels=shapes, rest=sum(p.numel() for p in parts.get("adamw", [])))
+    means = {name: t for name, t in optimizer.tensors().items() if name.startswith("adamw.") and t.ndim}
+    return Moved(
+        kernels=shapes,
+        rest=sum(p.numel() for p in parts.get("adamw", [])),
+        means=sum(tensor.nbytes for tensor in means.values()),
+        widest=max((tensor.numel() for tensor in means.values() if tensor.dtype == torch.uint8), default=0),
+    )
 
 
 def _made(path: str) -> str:

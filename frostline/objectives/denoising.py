@@ -17,7 +17,7 @@ from frostline.objectives import Objective, squared_error
 
 def objective(process: Process) -> Objective:
     """The loss of one batch; raises WrongUse for a process without a schedule."""
-    if process.diffusion is None or process.prediction == "velocity":
+    if process.diffusion is None or process.prediction == "velocity" or process.prediction == "mean_velocity":
         raise WrongUse("this process has no diffusion schedule: train it by flow matching, or give one")
     prediction = process.prediction
 

@@ -11,12 +11,14 @@ from frostline import records
 from frostline.errors import WrongUse
 from frostline.params.shards import ShardParams
 from frostline.params.sources import SourceParams
-from frostline.params.stores import StoreParams
+from frostline.params.stores import Address, StoreParams
 from frostline.params.trainings import LaunchParams, StudentParams, TrainParams, TunedParams
+from frostline.params.trajectories import TrajectoriesParams
 from frostline.params.values import BucketName, Name, Positive, Share
 from frostline.records import Record
 
 MODELS = "models"  # the folder that the graph has models made in
+LATENTS, TRAJECTORIES = "data/latents", "data/trajectories"  # those that it has rows made in
 
 
 class CacheParams(Record):
@@ -31,6 +33,7 @@ class CacheParams(Record):
     stored_dtype: Literal["float32", "bfloat16"]
     preview_prompts: tuple[str, ...]  # encoded beside the captions, for the previews of trainings
     negative_prompt: Annotated[str, pydantic.Field(pattern=r"\S")] | None = None  # guidance's; None: the null prompt
+    offload: bool = False  # the text encoder waits on the host, a block at a time on the GPU; what it gives is the same
 
 
 class PreflightParams(Record):
@@ -50,6 +53,7 @@ class EvaluateParams(Record):
     curve_samples: Positive
     threads: Positive  # of CPU; samples depend on it in their last bits
     device: Literal["auto", "cpu", "cuda"] = "cpu"  # auto: a GPU if there is one; numbers depend on it a little
+    offload: bool = False  # text encoder and models wait on the host, a block at a time on the GPU
     seed: int
 
 
@@ -69,9 +73,13 @@ class RegisterParams(Record):
 
 
 class TrainSection(Record):
-    """The trainings, by name; may be empty when the teacher is a pretrained model. ``launch`` is for all that train."""
+    """The trainings, by name; may be empty when the teacher is a pretrained model.
+
+    ``launch`` and ``work`` are for all that train.
+    """
 
     launch: LaunchParams
+    work: Address | None = records.unsaid()  # s3://bucket/prefix that checkpoints are sent to as well
     runs: dict[Name, TrainParams]
 
 
@@ -86,6 +94,7 @@ class Params(Record):
     preflight: PreflightParams
     train: TrainSection
     tuned: dict[Name, TunedParams]  # trainings that go on from a model's weights
+    trajectories: dict[Name, TrajectoriesParams]  # what teachers are seen to do, for students of few steps
     students: dict[Name, StudentParams]
     evaluate: EvaluateParams
     register_: RegisterParams = pydantic.Field(alias="register")
@@ -104,6 +113,26 @@ class Params(Record):
             if Path(os.path.normpath(folder)) == Path(MODELS, name):
                 raise ValueError(f"{key}: {folder} is the folder it makes; name another model, or give it another name")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _students_learn_from_what_is_made(self) -> "Params":
+        for name, student in self.students.items():
+            follows = student.objective == "trajectory_matching"
+            made = [f"{TRAJECTORIES}/{one}" for one in self.trajectories] if follows else [LATENTS]
+            if student.data not in made:
+                raise ValueError(
+                    f"students.{name}.data: {student.data}, and {student.objective} learns from "
+                    + (f"one of {made}" if made else f"{TRAJECTORIES}/NAME: add NAME to `trajectories`")
+                )
+            followed = self.followed_by(student)
+            if followed and (unknown := sorted(set(student.buckets) - set(followed.rows))):
+                raise ValueError(f"students.{name}.buckets: {unknown} is in none of the rows of {student.data}")
+        return self
+
+    def followed_by(self, student: StudentParams) -> TrajectoriesParams | None:
+        """The trajectories a student learns from; None if it learns on latents."""
+        follows = student.objective == "trajectory_matching"
+        return self.trajectories[Path(student.data).name] if follows else None
 
     def models(self, folder: str | Path) -> list[Path]:
         """The model folders these params make: trained, tuned, then students.
@@ -129,6 +158,10 @@ class Params(Record):
     def tuning(self, name: str) -> TunedParams:
         """One training that goes on from a model; raises WrongUse for a name that is not there."""
         return _named(self.tuned, name, "tuned")
+
+    def followed(self, name: str) -> TrajectoriesParams:
+        """Trajectories of one teacher; raises WrongUse for a name that is not there."""
+        return _named(self.trajectories, name, "trajectories")
 
     def student(self, name: str) -> StudentParams:
         """One student; raises WrongUse for a name that is not there."""

@@ -12,14 +12,17 @@ def _store(address: str) -> str:
     """Refuse what is no prefix of a bucket."""
     bucket, slash, prefix = address.removeprefix("s3://").partition("/")
     if not (address.startswith("s3://") and bucket and slash and prefix.strip("/")) or address.endswith("/"):
-        raise ValueError("write s3://bucket/prefix, or null to keep caches in data/latents")
+        raise ValueError("write s3://bucket/prefix, or null to keep all of it on this machine's disk")
     return address
+
+
+Address = Annotated[str, pydantic.AfterValidator(_store)]
 
 
 class StoreParams(Record):
     """Caches in an object store. Only ``address`` makes anything run again."""
 
-    address: Annotated[str, pydantic.AfterValidator(_store)] | None  # s3://bucket/prefix; null: in data/latents
+    address: Address | None  # s3://bucket/prefix; null: in data/latents
     blocks: str  # folder in which what is read from there is kept
     gigabytes: Positive  # of 10^9 bytes, which that folder may hold
 

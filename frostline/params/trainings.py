@@ -1,6 +1,7 @@
 """The sections ``train``, ``tuned`` and ``students``: how models learn."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -46,12 +47,13 @@ class OptimizerParams(Record):
     warmup_steps: Count
     schedule: Literal["cosine", "constant"]
     clip: Rate
+    state_bits: Literal[8] | None = records.unsaid()  # of each of AdamW's two means of a weight; null: 32
 
 
 class SamplingParams(Record):
     """How the finished model is to be sampled: becomes the ``Sampling`` part of its contract."""
 
-    sampler: Literal["unipc", "euler"]
+    sampler: Literal["unipc", "euler", "flow_map"]  # the last of students that are told where to go
     steps: Positive
     shift: Rate
     guidance: Annotated[float, pydantic.Field(ge=0)]
@@ -80,6 +82,26 @@ class BucketShare(Record):
 
     share: Rate  # of the steps
     batch: Positive  # rows in one step
+
+
+class TokenShare(Record):
+    """The same, its rows in one step as many as a number of tokens makes: see ``frostline.budgets``."""
+
+    share: Rate  # of the steps
+    tokens: Positive  # in one step, at most
+
+
+def _kind(share: Any) -> str:
+    """Which of the two a share is: by what it says."""
+    said = share if isinstance(share, Mapping) else dict(share) if isinstance(share, Record) else {}
+    return TOKENS if "tokens" in said else ROWS
+
+
+ROWS, TOKENS = "rows of a step", "tokens of a step"  # no keys, so that messages name none but those of params.yaml
+AnyShare = Annotated[
+    Annotated[BucketShare, pydantic.Tag(ROWS)] | Annotated[TokenShare, pydantic.Tag(TOKENS)],
+    pydantic.Discriminator(_kind),
+]
 
 
 class ComputeParams(Record):
@@ -120,7 +142,7 @@ class LoopParams(FrozenLosses):
 
     steps: Positive
     stop_at: Positive | None  # end early, at this step of the plan; the model is marked unfinished
-    buckets: dict[BucketName, BucketShare]
+    buckets: dict[BucketName, AnyShare]
     draws: Literal["logit_normal", "uniform"]
     shift: Rate
     caption_dropout: Share
@@ -137,8 +159,56 @@ class LoopParams(FrozenLosses):
     sampling: SamplingParams
 
 
-class TrainParams(LoopParams):
-    """One training by flow matching, from weights that a seed draws."""
+class DiffusionParams(Record):
+    """A DDPM schedule: becomes the ``Diffusion`` part of a contract."""
+
+    steps: Annotated[int, pydantic.Field(ge=2)] = 1000
+    betas: Literal["linear", "scaled_linear"]  # the second: linear in their square roots
+    beta_start: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    beta_end: Annotated[float, pydantic.Field(gt=0, lt=1)]
+    zero_terminal_snr: bool  # rescaled so that nothing is left of the clean latent at the last step
+
+
+class DataParams(LoopParams):
+    """One training on data alone, towards a velocity or what means one."""
+
+    # None: the velocity, or what the start of a tuned training learned
+    prediction: Literal["velocity", "v_prediction", "epsilon"] | None = records.unsaid()
+    diffusion: DiffusionParams | None = records.unsaid()  # the schedule of the other two
+
+    @pydantic.model_validator(mode="after")
+    def is_no_flow_map(self) -> "DataParams":
+        """Refuse the sampler of networks that are told where to go: data alone teach none."""
+        if self.sampling.sampler == "flow_map":
+            raise ValueError(
+                "sampling.sampler flow_map is that of students of trajectories; a training on data makes a velocity: "
+                "ask for unipc or euler"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def predicts_on_a_schedule(self) -> "DataParams":
+        """Refuse a prediction without its schedule, a schedule without, and epsilon where it says nothing."""
+        on_schedule = self.prediction in ("v_prediction", "epsilon")
+        if on_schedule and self.diffusion is None:
+            raise ValueError(
+                f"prediction {self.prediction} without diffusion, its DDPM schedule: add one, such as {{betas: "
+                "scaled_linear, beta_start: 0.00085, beta_end: 0.012, zero_terminal_snr: true}"
+            )
+        if self.diffusion is not None and not on_schedule:
+            raise ValueError(
+                "diffusion is a schedule, and a velocity has none: add prediction: v_prediction, or epsilon"
+            )
+        if self.prediction == "epsilon" and self.diffusion is not None and self.diffusion.zero_terminal_snr:
+            raise ValueError(
+                "prediction epsilon says nothing at the end of a schedule of zero terminal signal: learn v_prediction, "
+                "or set diffusion.zero_terminal_snr: false"
+            )
+        return self
+
+
+class TrainParams(DataParams):
+    """One training from weights that a seed draws."""
 
     model: ModelParams
 
@@ -150,10 +220,13 @@ class AdapterParams(Record):
     alpha: Rate
     targets: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]  # matrices by name, or by what their names end in
     offload: bool = False  # weights wait in the host's memory, and a block's come to the device when it is their turn
+    frozen_dtype: Literal["float8_e4m3fn"] | None = (
+        records.unsaid()
+    )  # of the blocks' matrices; null: as they are stored
 
 
-class TunedParams(LoopParams):
-    """One training by flow matching that goes on from a model's weights, in its shape."""
+class TunedParams(DataParams):
+    """One training that goes on from a model's weights, in its shape."""
 
     start: str  # a model folder, or one that was fetched
     # None: all weights are trained. Then it is not stated, so digests of such params are what they were.
@@ -165,14 +238,16 @@ Expert = Literal["high_noise", "low_noise"]
 
 
 class StudentParams(LoopParams):
-    """One student distilled by velocity matching with the teacher's guidance folded in."""
+    """One student distilled with the teacher's guidance folded in."""
 
-    objective: Literal["velocity_matching"]
+    objective: Literal["velocity_matching", "trajectory_matching"]
     teacher: str  # a model folder
+    data: str  # data/latents, or data/trajectories/NAME of those that the teacher was seen to go; its index beside it
     layers: tuple[Count, ...]  # the teacher's layers the student starts from
     guidance: Scale | tuple[Scale, Scale]  # of a teacher of two experts: [high-noise expert, low-noise expert]
     start_expert: Expert | None = records.unsaid()  # null, of two: high_noise
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
+    offload_teacher: bool = records.unsaid(False)  # its weights wait on the host; a block of them is on the device
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -181,7 +256,10 @@ class StudentParams(LoopParams):
 
     @pydantic.model_validator(mode="after")
     def guidance_is_applied_once(self) -> "StudentParams":
-        """Refuse an interval without sigmas, guidance from outside on top of what is folded in, and a context."""
+        """Refuse an interval without sigmas, guidance from outside on top of what is folded in, and a context.
+
+        Trajectories hold their captions and sigmas: nothing else can be drawn of them.
+        """
         if self.context is not None:
             raise ValueError(f"context is {self.context}: students that continue clips are not built yet; leave it out")
         low, high = self.guidance_interval
@@ -189,4 +267,15 @@ class StudentParams(LoopParams):
             raise ValueError(f"guidance_interval {[low, high]} holds no sigma; give [low, high]")
         if self.sampling.guidance != 1.0:
             raise ValueError(f"sampling.guidance is {self.sampling.guidance:g}: guidance is folded in, so it must be 1")
+        maps = self.objective == "trajectory_matching"
+        if maps != (self.sampling.sampler == "flow_map"):
+            raise ValueError(
+                f"sampling.sampler {self.sampling.sampler}: {self.objective} makes a "
+                + ("flow map; ask for flow_map" if maps else "velocity; ask for unipc or euler")
+            )
+        if maps and (self.caption_dropout, self.draws) != (0.0, "uniform"):
+            raise ValueError(
+                f"caption_dropout {self.caption_dropout:g} and draws {self.draws}: trajectories were made with their "
+                "captions, and their points are drawn evenly; say 0.0 and uniform"
+            )
         return self

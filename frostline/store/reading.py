@@ -1,5 +1,6 @@
 """One source's cache, opened: what is known of its rows in columns, their tensors read from where they lie."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from frostline.contract import LatentSpace
 from frostline.manifest import SPLITS
 from frostline.storage import Blocks
 from frostline.store import keys, locations, payloads
-from frostline.store.layout import ITEMS, LATENT, MANIFEST, PROMPTS, TEXT, Prompt, compute, schema
+from frostline.store.layout import CAPTIONS, ITEMS, LATENT, MANIFEST, PROMPTS, TEXT, Caption, Prompt, compute, schema
 from frostline.store.parts import Parts, Reader, Stretch
 from frostline.store.payloads import Payload
 from frostline.store.texts import Texts
@@ -159,6 +160,13 @@ class Latents:
     def prompt_number(self, number: int) -> int:
         """Which of the source's texts a prompt without media is."""
         return int(self._prompt_texts[number])
+
+    @functools.cached_property
+    def captions(self) -> list[Caption]:
+        """The captions of the source's texts by their numbers, read from the parts when first asked for."""
+        names = [name.replace(TEXT, CAPTIONS, 1) for name in self._names(TEXT)]
+        wanted = schema(Caption).names
+        return [Caption(**row) for table in self._tables(names, wanted) for row in table.to_pylist()]
 
     @property
     def previews(self) -> dict[str, int]:

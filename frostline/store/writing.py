@@ -44,13 +44,23 @@ def text_bytes(text: Tensor, space: LatentSpace) -> np.ndarray:
 
 
 def write_items(
-    path: Path, space: LatentSpace, bucket: Sequence[int], facts: pa.Table, data: np.ndarray, found: Sequence[str]
+    path: Path,
+    space: LatentSpace,
+    bucket: Sequence[int],
+    facts: pa.Table,
+    data: np.ndarray,
+    found: Sequence[str],
+    points: int | None = None,
 ) -> None:
-    """Write one part: the facts of items, their latents as bytes (n, width) and the digests of these."""
+    """Write one part: the facts of items, their latents as bytes (n, width) and the digests of these.
+
+    Of items that are trajectories a row holds so many ``points``, each a latent.
+    """
     columns = {name: facts.column(name) for name in layout.schema(Item).names}
     columns["latent_digest"] = pa.array(found, pa.string())
     columns["vae_digest"] = pa.array([space.vae_digest] * len(found), pa.string()).dictionary_encode()
-    _write_tensors(path, columns, LATENT, data, space, space.shape(bucket), space.stored_dtype)
+    shape = (*(() if points is None else (points,)), *space.shape(bucket))
+    _write_tensors(path, columns, LATENT, data, space, shape, space.stored_dtype)
 
 
 def write_text(path: Path, space: LatentSpace, facts: pa.Table, data: np.ndarray) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from frostline import budgets
 from frostline import contract as contracts
 from frostline.contract import LatentSpace
 from frostline.pages import words
 from frostline.pages.words import Bucket
 from frostline.params import CacheParams, Params
-from frostline.params.trainings import LoopParams
+from frostline.params.trainings import BucketShare, LoopParams
 from frostline.store import layout
 from frostline.survey import material
 from frostline.survey.material import Source
@@ -120,15 +121,19 @@ def _text(source: Source, space: LatentSpace, tokens: Tokens) -> TextCost:
 
 def _runs(sources: Sequence[Source], settings: Params, space: LatentSpace) -> list[RunCost]:
     loops: dict[str, LoopParams] = {**settings.train.runs, **settings.tuned, **settings.students}
-    patches = _patches(settings)
+    patches, world = _patches(settings), settings.train.launch.nodes * settings.train.launch.gpus_per_node
     rows: Counter[str] = Counter()
     for bucket, by_source in material.buckets(sources).items():
         rows[words.name(bucket)] = sum(row.split == "train" for of_source in by_source.values() for row in of_source)
+    followed = {name: settings.followed_by(student) for name, student in settings.students.items()}
+    made = {name: of.rows for name, of in followed.items() if of}
     return [
-        _run(name, loop, bucket, rows[bucket], space, patches[name])
+        _run(name, loop, bucket, share, made.get(name, rows)[bucket], space, patches[name])
         for name, loop in loops.items()
         if name in patches
-        for bucket in loop.buckets
+        for bucket, share in budgets.resolved(
+            loop.buckets, space, patches[name], world * loop.compute.accumulate
+        ).items()
     ]
 
 
@@ -150,16 +155,21 @@ def _patches(settings: Params) -> dict[str, tuple[int, int, int]]:
 
 
 def _run(
-    name: str, loop: LoopParams, bucket: str, rows: int, space: LatentSpace, patch: tuple[int, int, int]
+    name: str,
+    loop: LoopParams,
+    bucket: str,
+    share: BucketShare,
+    rows: int,
+    space: LatentSpace,
+    patch: tuple[int, int, int],
 ) -> RunCost:
     latent = space.shape(layout.bucket_of(bucket))[1:]
-    share = loop.buckets[bucket].share / sum(other.share for other in loop.buckets.values())
     return RunCost(
         run=name,
         bucket=bucket,
-        batch=loop.buckets[bucket].batch,
+        batch=share.batch,
         rows=rows,
         tokens=math.prod(side // step for side, step in zip(latent, patch, strict=True)),
-        steps=loop.steps * share,
+        steps=loop.steps * share.share / sum(other.share for other in loop.buckets.values()),
         whole=not any(side % step for side, step in zip(latent, patch, strict=True)),
     )

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers import AnyFlowTransformer3DModel, AutoencoderKLWan, WanTransformer3DModel
 
+from frostline import networks
 from frostline.errors import Refused
 from frostline.wan import families, names
 from frostline.weights import Shape
@@ -52,10 +53,13 @@ def completed(part: names.Part, stated: Mapping[str, Any]) -> Config:
     config = {key: value for key, value in stated.items() if not key.startswith("_")}
     if part == "text_encoder":
         return config
-    cls: Callable[..., Any] = AutoencoderKLWan.__init__ if part == "vae" else WanTransformer3DModel.__init__
+    maps = stated.get("_class_name") == networks.FLOW_MAP
+    transformer: Any = AnyFlowTransformer3DModel if maps else WanTransformer3DModel
+    cls: Callable[..., Any] = AutoencoderKLWan.__init__ if part == "vae" else transformer.__init__
     accepted = inspect.signature(cls).parameters
     defaults = {key: value.default for key, value in accepted.items() if value.default is not inspect.Parameter.empty}
-    return {**defaults, **{key: value for key, value in config.items() if key in defaults}}
+    said = {"_class_name": networks.FLOW_MAP} if maps else {}  # else it is a Wan transformer
+    return {**defaults, **{key: value for key, value in config.items() if key in defaults}, **said}
 
 
 def _with_published_heads(found: Config, origin: Path) -> Config:

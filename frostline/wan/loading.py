@@ -12,12 +12,13 @@ from typing import Any, cast
 
 import accelerate
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from frostline import files, weights
+from frostline import files, networks, weights
 from frostline.errors import Refused
+from frostline.networks import Transformer
 from frostline.wan import configs, names
 from frostline.wan.layouts import Source
 from frostline.wan.names import text_encoder as text_names
@@ -143,7 +144,7 @@ def load(source: Source, dtype: torch.dtype, precise: Collection[str] = ()) -> A
 def _build(found: Plan) -> nn.Module:
     config: Any = found.config
     if found.source.part == "transformer":
-        return cast(nn.Module, WanTransformer3DModel.from_config(config))
+        return networks.of_config(config)
     if found.source.part == "vae":
         return cast(nn.Module, AutoencoderKLWan.from_config(config))
     return UMT5EncoderModel(UMT5Config(**config))
@@ -151,7 +152,7 @@ def _build(found: Plan) -> nn.Module:
 
 def held_in(module: nn.Module, name: str, dtype: torch.dtype, precise: Collection[str] = ()) -> torch.dtype:
     """What a tensor of a part is held in, where the part is in ``dtype`` but for ``precise`` modules."""
-    kept = set(module._keep_in_fp32_modules or ()) if isinstance(module, WanTransformer3DModel) else set[str]()
+    kept = set(module._keep_in_fp32_modules or ()) if isinstance(module, Transformer) else set[str]()
     return torch.float32 if kept.union(precise) & set(name.split(".")) else dtype
 
 

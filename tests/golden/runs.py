@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import caching, digits, engine, models, trainings, transformer
+from frostline import caching, digits, engine, models, students, trainings
 from frostline.caching import wanted
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
@@ -66,8 +66,8 @@ def distill(folder: Path) -> Numbers:
     """Five steps of velocity matching from a teacher of two layers to a student of one."""
     rows, settings = tiny.data(folder), tiny.student_params(steps=5, validate_every={"steps": 1})
     teacher = models.load(tiny.model(folder / "teacher"))
-    meaning = trainings.student_contract(settings, rows.space, teacher)
-    network, _ = transformer.from_layers(teacher.transformer, settings.layers)
+    meaning = students.contract(settings, rows, teacher)
+    network, _ = students.begun(teacher, settings)
     job = engine.Job(
         name="distill tiny",
         network=network,
@@ -87,7 +87,22 @@ def distill(folder: Path) -> Numbers:
     return _training(engine.run(job), folder)
 
 
-RUNS: dict[str, Callable[[Path], Numbers]] = {"cache": cache, "train": train, "distill": distill}
+def trajectories(folder: Path) -> Numbers:
+    """Points that a teacher comes through, and five steps of a flow map that learns from them."""
+    rows, teacher = tiny.data(folder), models.load(tiny.model(folder / "teacher"))
+    made = tiny.followed(folder, rows, teacher)
+    numbers = [made.rows(bucket, "train").tolist() for bucket in (tiny.IMAGES, tiny.CLIPS)]
+    points = {f"points {n}": _sketch(made.batch(of).clean) for n, of in enumerate(numbers)}
+    job = tiny.few_steps(folder, made, teacher, steps=5, validate_every={"steps": 1})
+    return {**points, **_training(engine.run(job), job.work)}
+
+
+RUNS: dict[str, Callable[[Path], Numbers]] = {
+    "cache": cache,
+    "train": train,
+    "distill": distill,
+    "trajectories": trajectories,
+}
 
 
 def numbers(stage: str) -> Numbers:

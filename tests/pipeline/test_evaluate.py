@@ -53,6 +53,7 @@ def folder(tiny_base: Path, make_model: Callable[..., Path], tmp_path_factory: p
 def _params(folder: Path, base: str) -> None:
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings["base"] = base
+    del settings["students"]["fast"]
     settings["sources"]["digits"]["draws"] = [{"frames": 1, "per_scan": 1}, {"frames": 5, "per_scan": 1}]
     settings["evaluate"] = {
         "samples": {"1x32x32": 20, "5x32x32": 40},

@@ -17,7 +17,7 @@ NAME = "wan2.1-1.3b-video"
 BASE, CLIPS = "bases/wan2.1-t2v-1.3b", "media/clips"
 MADE = (
     *("data/manifest/clips", "data/sheets/clips", "data/latents/clips"),
-    *("models/finetuned", "models/fast", "reports/evaluation"),
+    *("models/finetuned", "models/student", "reports/evaluation"),
 )
 JUDGED = ("metrics", "evaluated")
 Repro = Callable[..., subprocess.CompletedProcess[str]]

@@ -36,9 +36,14 @@ INDEX = ["index", *LATENTS, "--index", "data/latents.json"]
 TRAIN = ["train", "teacher", *INDEXED, *PREFLIGHT, "--model", "models/teacher"]
 TUNE = ["tune", "warm", *INDEXED, *PREFLIGHT, "--model", "models/warm"]
 LIGHT = ["tune", "light", *INDEXED, *PREFLIGHT]
-DISTILL = ["distill", "guided", *INDEXED, *PREFLIGHT, "--model", "models/guided"]
+ON_LATENTS = ["--index", "data/latents.json", "--data", "data/latents", *PREFLIGHT]
+DISTILL = ["distill", "guided", *ON_LATENTS, "--model", "models/guided"]
+SEEN = "data/trajectories/teacher"
+FOLLOW = ["trajectories", "teacher", *INDEXED, *PREFLIGHT, "--trajectories", SEEN]
+FAST = ["distill", "fast", "--index", f"{SEEN}.json", "--data", SEEN, *PREFLIGHT, "--model", "models/fast"]
 CHECK = ["preflight", "--manifests", "data/manifest", *INDEXED, "--report", "reports/preflight.json"]
 IMAGES, CLIPS = "1x32x32", "5x32x32"
+FEW = {"sampler": "flow_map", "shift": 3.0, "guidance": 1.0}
 SPLIT = {"seed": 0, "validation": 0.2, "test": 0.1}
 
 
@@ -69,7 +74,10 @@ def settings() -> dict[str, Any]:
     values["tuned"]["light"] = values["tuned"]["warm"] | {"adapter": {"rank": 2, "alpha": 2.0, "targets": ["to_q"]}}
     guided = values["students"]["guided"] | short | {"layers": [1], "steps": 5}
     guided["sampling"] |= {"steps": 2}
-    values["students"] = {"guided": guided, "hasty": guided | {"teacher": "models/early"}}
+    fast = values["students"]["fast"] | short | {"layers": [0, 1], "steps": 4, "sampling": {**FEW, "steps": 2}}
+    values["students"] = {"guided": guided, "hasty": guided | {"teacher": "models/early"}, "fast": fast}
+    seen = {"points": 2, "substeps": 1, "rows": {IMAGES: 20, CLIPS: 6}, "validation": 2, "threads": 1}
+    values["trajectories"]["teacher"] |= seen
     return values
 
 
@@ -124,6 +132,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done(project, *CHECK)
     for command in (TRAIN, DISTILL):
         assert "the frozen ones are not loaded" in done(project, *command).stdout
+    done(project, *FOLLOW)
+    done(project, *FAST)
     return project
 
 
@@ -169,13 +179,25 @@ def test_media_become_a_teacher_and_a_student(whole: Path):
     assert not left, "finished stages give up their work folders"
 
 
+def test_a_student_of_few_steps_learns_from_what_its_teacher_was_seen_to_do(whole: Path):
+    rows = Dataset(whole / f"{SEEN}.json", whole / SEEN)
+    assert {bucket: len(rows.rows(bucket, "train")) for bucket in rows.buckets} == {IMAGES: 20, CLIPS: 6}
+    teacher, fast = (models.load(whole / "models" / name) for name in ("teacher", "fast"))
+    assert rows.trajectories is not None
+    assert rows.trajectories.teacher_digest == teacher.training.weights_digest
+    process, sampled = fast.sampled()
+    assert (process.prediction, sampled.allowed_steps) == ("mean_velocity", (1, 2))
+    assert fast.training.dataset_digest == rows.digest
+    assert fast.contract.latent_space == teacher.contract.latent_space
+
+
 def test_a_student_learns_from_two_experts(project: Path, here: Callable[..., None]):
     teacher = stand_in.experts(project / "bases" / "pair")
     values = settings()
     student = values["students"]["guided"] | {"teacher": str(teacher), "layers": [0], "guidance": [4.0, 3.0]}
     values["students"] = {"guided": student, "plain": student | {"guidance": 4.0}}
     write(project, values)
-    said = refusal(Refused, here, "distill", "plain", *INDEXED, *PREFLIGHT, "--model", "models/plain")
+    said = refusal(Refused, here, "distill", "plain", *ON_LATENTS, "--model", "models/plain")
     assert "two experts, and the student says guidance: 4: give" in said
     assert "guidance: [4, 3] as the teacher's contract has it" in said
     done(project, *DISTILL)
@@ -280,7 +302,7 @@ def test_a_training_stopped_early_is_unfinished_and_no_teacher(
     assert "unfinished, 3 of 120 steps; it cannot be registered" in capsys.readouterr().out
     training = models.load(project / "models" / "early").training
     assert (training.steps_done, training.steps_planned, training.complete) == (3, 120, False)
-    said = refusal(Refused, here, "distill", "hasty", *INDEXED, *PREFLIGHT, "--model", "models/hasty")
+    said = refusal(Refused, here, "distill", "hasty", *ON_LATENTS, "--model", "models/hasty")
     assert "models/early: unfinished, 3 of 120 steps" in said
     assert not (project / "models" / "hasty").exists()
 

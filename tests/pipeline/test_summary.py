@@ -14,7 +14,7 @@ def summary(project: Path) -> stage_process.Finished:
 
 
 def test_it_says_what_was_made_how_good_it_is_where_it_lies_and_what_is_next(tmp_path: Path):
-    names = ("teacher", "guided")
+    names = ("teacher", "guided", "fast")
     for name in names:
         (tmp_path / "models" / name).mkdir(parents=True)
     (tmp_path / "reports/evaluation/pictures").mkdir(parents=True)
@@ -29,7 +29,7 @@ def test_it_says_what_was_made_how_good_it_is_where_it_lies_and_what_is_next(tmp
         "accuracy 0.991",
         "direction 1",
         "reports/evaluation/pictures/guided_1x32x32.png",
-        'frostline sample --model models/guided --prompt "a handwritten digit seven" --output seven.png',
+        'frostline sample --model models/fast --prompt "a handwritten digit seven" --output seven.png',
         "make ui",
     ):
         assert words in said.stdout

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import distributed
 from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
 
@@ -20,6 +22,7 @@ from frostline import (
     codec,
     contract,
     digests,
+    eight_bit,
     engine,
     export,
     generation,
@@ -81,7 +84,8 @@ def job(folder, rows, start, team, **changed):
     """A training of an adapter, as the stage makes it."""
     run = tiny.tuned_params(start, **{"adapter": ADAPTER, "compute": COMPUTE, **changed})
     assert run.adapter is not None
-    begun = starts.frozen(run.start, rows.space, run.buckets, sharding.dtype(run.compute, team))
+    computed, float8 = sharding.dtype(run.compute, team), run.adapter.frozen_dtype is not None
+    begun = starts.frozen(run.start, rows.space, run.buckets, computed, float8=float8)
     adapters.add(begun.transformer, run.adapter, seed=run.seed, where=run.start)
     meaning = trainings.tuned_contract(run, rows.space, begun.contract)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +101,10 @@ def job(folder, rows, start, team, **changed):
         team=team,
         offload=run.adapter.offload,
     )
+
+
+def _stored(folder):
+    return FileSystemReader(folder).read_metadata().state_dict_metadata
 
 
 def moved(network):
@@ -148,7 +156,7 @@ def test_only_the_adapter_moves_and_in_float32(tmp_path, halved, rows, team):
     assert begun.keys() <= kinds[torch.float32]
     assert "blocks.0.attn1.to_q.base_layer.weight" in kinds[torch.bfloat16]
     assert "condition_embedder.time_embedder.linear_1.weight" in kinds[torch.float32]  # as diffusers keeps it
-    stored = FileSystemReader(tmp_path / "work" / "step-00000006").read_metadata().state_dict_metadata
+    stored = _stored(tmp_path / "work" / "step-00000006")
     assert {name for name in stored if name.startswith(("network.", "average."))} == {
         f"{group}.{name}" for group in ("network", "average") for name in begun
     }
@@ -174,6 +182,70 @@ def test_rounding_once_is_what_rounding_at_each_use_comes_to(tmp_path, base, row
             parameter.data = whole[name.replace(".base_layer", "")].clone()
     assert {p.dtype for p in wide.network.parameters()} == {torch.float32}
     assert same(moved(engine.run(narrow).network), moved(engine.run(wide).network))
+
+
+@pytest.fixture
+def rounded(tmp_path, halved):
+    """The same with matrices of blocks that were rounded to eight bits before, as files of bfloat16."""
+    root, eighth = tmp_path / "published", torch.float8_e4m3fn
+    tensors = folders.read(root)
+    matrix = re.compile(r"blocks\..*(attn\.[qkvo]|ffn\.[02])\.weight")
+    named = {name for name in tensors if matrix.fullmatch(name)}
+    assert len(named) == 2 * (4 + 4 + 2)
+    folders.shards(root, {name: t.to(eighth).bfloat16() if name in named else t for name, t in tensors.items()})
+    fetching.fetch(str(root), tmp_path / "rounded")
+    return tmp_path / "rounded"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("offload", [False, True])
+def test_beside_weights_of_eight_bits_it_learns_what_it_does_beside_the_rounded_ones(
+    tmp_path, halved, rounded, rows, team, dtype, offload
+):
+    compute = {**COMPUTE, "dtype": dtype}
+    before = job(tmp_path / "before", rows, rounded, team, compute=compute)
+    narrow = {**ADAPTER, "frozen_dtype": "float8_e4m3fn", "offload": offload}
+    held = job(tmp_path / "held", rows, halved, team, compute=compute, adapter=narrow)
+    kinds = {name: p.dtype for name, p in held.network.named_parameters() if not p.requires_grad}
+    assert {name for name, kind in kinds.items() if kind == torch.float8_e4m3fn} == {
+        f"blocks.{number}.{module}.weight"
+        for number in range(len(held.network.blocks))
+        for module in _with_base_layers(held.network, number)
+    }
+    expected = moved(engine.run(before).network)
+    assert same(expected, moved(engine.run(held).network))
+    exact = moved(engine.run(job(tmp_path / "exact", rows, halved, team, compute=compute)).network)
+    assert not same(expected, exact)
+
+
+def _with_base_layers(network, number):
+    """Names in a block of the matrices that may be in eight bits, those beside which an adapter lies too."""
+    block = network.blocks[number]
+    beside = {name.removesuffix(".base_layer") for name, _ in block.named_modules() if name.endswith(".base_layer")}
+    each = [f"attn{n}.{one}" for n in (1, 2) for one in ("to_q", "to_k", "to_v", "to_out.0")]
+    return {f"{name}.base_layer" if name in beside else name for name in [*each, "ffn.net.0.proj", "ffn.net.2"]}
+
+
+def test_the_model_holds_its_start_as_it_was_stored_whatever_was_held(tmp_path, halved, rows, team):
+    made = job(tmp_path / "work", rows, halved, team, adapter={**ADAPTER, "frozen_dtype": "float8_e4m3fn"})
+    folder = published(tmp_path / "tuned", made, engine.run(made), halved, halved)
+    adapting.merge(origins.find(halved), folder / merging.ADAPTER, tmp_path / "merged")
+    ours, theirs = (folders.read(tmp_path / name / "transformer") for name in ("tuned", "merged"))
+    assert folders.same_bits(ours, theirs)
+    stored = teachers.load(halved).transformer.state_dict()
+    assert torch.equal(ours["blocks.0.ffn.net.2.weight"], stored["blocks.0.ffn.net.2.weight"])
+    assert ours["blocks.0.ffn.net.2.weight"].dtype == torch.bfloat16
+
+
+def test_numbers_that_eight_bits_do_not_reach_are_refused(tmp_path, base, rows):
+    root = tmp_path / "published"
+    tensors = folders.read(root)
+    tensors["blocks.1.ffn.0.weight"][0, 0] = -449.0
+    folders.shards(root, tensors)
+    fetching.fetch(str(root), tmp_path / "large")
+    with pytest.raises(Refused, match=r"blocks\.1\.ffn\.net\.0\.proj\.weight has numbers up to 449.*ends at 448"):
+        starts.frozen(tmp_path / "large", rows.space, BUCKETS, torch.float32, float8=True)
+    starts.frozen(tmp_path / "large", rows.space, BUCKETS, torch.float32)
 
 
 def test_looking_at_it_does_not_change_it(tmp_path, base, rows, team):
@@ -223,12 +295,18 @@ def test_weights_that_wait_on_the_host_come_to_the_same_bits(tmp_path, halved, r
     assert all(isinstance(policy, CPUOffloadPolicy) for policy in policies)
 
 
-def test_stopped_and_gone_on_it_is_the_same_bytes(tmp_path, base, rows, team):
-    whole = job(tmp_path / "whole", rows, base, team)
+@pytest.mark.parametrize("bits", [None, 8])
+def test_stopped_and_gone_on_it_is_the_same_bytes(tmp_path, base, rows, team, bits, monkeypatch):
+    monkeypatch.setattr(eight_bit, "SMALLEST", 1)
+    optimizer = {**tiny.train_params().optimizer.model_dump(), "muon_rate": None, "state_bits": bits}
+    whole = job(tmp_path / "whole", rows, base, team, optimizer=optimizer)
     straight = published(tmp_path / "models" / "straight", whole, engine.run(whole), base, base)
     with pytest.raises(Preempted):
-        engine.run(stopped_at(job(tmp_path / "broken", rows, base, team), 3))
-    again = job(tmp_path / "broken", rows, base, team)
+        engine.run(stopped_at(job(tmp_path / "broken", rows, base, team, optimizer=optimizer), 3))
+    [saved] = (tmp_path / "broken").glob("step-*")
+    kinds = {entry.properties.dtype for entry in _stored(saved).values() if isinstance(entry, TensorStorageMetadata)}
+    assert (torch.uint8 in kinds) == (bits == 8)
+    again = job(tmp_path / "broken", rows, base, team, optimizer=optimizer)
     gone_on = published(tmp_path / "models" / "again", again, engine.run(again), base, base)
     assert digests.of_folder(gone_on) == digests.of_folder(straight)
 
@@ -362,3 +440,5 @@ def test_params_without_an_adapter_are_what_they_were():
     assert "adapter" not in plain.model_dump(mode="json")
     assert contract.digest(plain) == contract.digest(tiny.tuned_params(Path("start"), adapter=None))
     assert contract.digest(plain) != contract.digest(tiny.tuned_params(Path("start"), adapter=ADAPTER))
+    assert "frozen_dtype" not in adapter().model_dump(mode="json")
+    assert contract.digest(adapter(frozen_dtype=None)) == contract.digest(adapter())

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import benchmarks
-from benchmarks import Frame, page
-from benchmarks.parts import in_turn, project
+from benchmarks import Frame, gpu_rehearsal, page
+from benchmarks.parts import card, in_turn, project
 from benchmarks.parts.in_turn import Cost
+from frostline.errors import FrostlineError
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if path.stem != "page")
@@ -167,6 +169,30 @@ def test_work_costs_the_seconds_of_this_process_and_the_wall():
     took = in_turn.cost(work)
     assert 0.05 <= took.cpu < took.wall
     assert took.wall >= 0.15
+
+
+def test_what_does_not_fit_a_card_is_recorded_as_not_done_and_the_next_goes_on():
+    made = frame(quick=True)
+    with card.of(made, "large", 24, "too much") as used:
+        raise FrostlineError("out of memory by 3 GB")
+    with card.of(made, "small", 24, "enough") as used:
+        used.steps, used.seconds = 4, 2.0
+    large, small = made.figures
+    assert large.value is None
+    assert "did not complete on 24 GB: out of memory by 3 GB" in large.note
+    assert (small.n, small.met) == (4, True)
+    assert small.note.startswith("enough; 4 steps in 2.0 s, 0.500 s each")
+    with pytest.raises(ZeroDivisionError), card.of(made, "wrong", 24, "a mistake"):
+        _ = 1 / 0
+
+
+@pytest.mark.parametrize("part", gpu_rehearsal.PARTS)
+def test_without_a_gpu_nothing_of_a_rehearsal_is_run_and_all_of_it_listed(part, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    made = frame()
+    gpu_rehearsal.PARTS[part](made)
+    assert made.figures
+    assert all("no GPU here" in figure.note and not figure.met for figure in made.figures)
 
 
 def test_every_script_says_what_it_measures():

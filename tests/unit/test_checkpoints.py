@@ -1,3 +1,4 @@
+import threading
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ def kept(work, identity=OURS, **changed):
 
 def save(work, step, loss=None, **changed):
     tensors = {"network": {"weight": torch.full((1000,), float(step))}, "average": {"weight": torch.ones(3)}}
-    kept(work, **changed).save(step, tensors, {"losses": [0.5]}, loss=loss)
+    checkpoints = kept(work, **changed)
+    checkpoints.save(step, tensors, {"losses": [0.5]}, loss=loss)
+    checkpoints.wait()
 
 
 def restored(work, identity=OURS):
@@ -101,6 +104,33 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_checkpoints(tmp_path):
         writer.join(SECONDS)
         state, tensor = restored(work)
         assert tensor.eq(state["step"]).all()
+
+
+def test_what_changes_after_it_was_saved_is_saved_as_it_was(tmp_path, monkeypatch):
+    begun, told = threading.Event(), threading.Event()
+    write = Checkpoints._write
+
+    def held(self, *given):
+        begun.set()
+        told.wait(SECONDS)
+        write(self, *given)
+
+    monkeypatch.setattr(Checkpoints, "_write", held)
+    checkpoints, tensor = kept(tmp_path), torch.ones(1000)
+    checkpoints.save(10, {"network": {"weight": tensor}}, {"losses": [0.5]}, loss=None)
+    assert begun.wait(SECONDS)  # it is not written yet, and steps go on
+    tensor.fill_(2.0)
+    assert not names(tmp_path) or names(tmp_path) == [".step-00000010"]
+    told.set()
+    checkpoints.wait()
+    assert restored(tmp_path)[1].eq(1).all()
+
+
+def test_closing_waits_for_what_is_written(tmp_path):
+    checkpoints = kept(tmp_path)
+    checkpoints.save(10, {"network": {"weight": torch.ones(1000)}}, {"losses": [0.5]}, loss=None)
+    checkpoints.close()
+    assert names(tmp_path) == ["step-00000010"]
 
 
 def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path, monkeypatch):

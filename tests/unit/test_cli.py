@@ -75,6 +75,8 @@ def test_a_fetched_model_of_two_experts_is_sampled_each_under_its_guidance(frost
     code, out, err = frostline(*line, *size, "--output", tmp_path / "a.png")
     assert (code, err) == (0, "")
     assert "4 unipc steps at shift 12, guidance 4 and 3" in out
+    assert frostline(*line, *size, "--offload", "--output", tmp_path / "waited.png")[0] == 0
+    assert np.array_equal(image(tmp_path / "a.png"), image(tmp_path / "waited.png"))
     code, out, _ = frostline(*line, *size, "--guidance-scale", 5, "--output", tmp_path / "b.png", "--json")
     assert (json.loads(out)["guidance"], json.loads(out)["guidance_low"]) == (5.0, 5.0)
     code, out, _ = frostline(
@@ -183,6 +185,15 @@ def test_a_preset_changes_its_keys_and_keeps_the_comments(frostline, settings):
     assert after.count("#") > before.count("#") / 2
     assert "2 value(s) changed" in out
     assert "0 value(s) changed" in preset(frostline, settings, "short")[1]
+
+
+def test_a_section_of_which_nothing_is_left_is_still_yaml_below_its_comment(frostline, settings):
+    path = settings / "params.yaml"
+    path.write_text(path.read_text().replace("\nstudents:\n", "\nstudents: # they learn from teachers\n"))
+    (settings / "presets" / "none.yaml").write_text("students: {guided: null, fast: null}\n")
+    assert preset(frostline, settings, "none")[0] == 0
+    assert params.load(path).students == {}
+    assert "\nstudents: {} # they learn from teachers\n" in path.read_text()
 
 
 @pytest.mark.parametrize(

@@ -174,16 +174,6 @@ def test_a_codec_is_made_as_params_say(tiny_base):
     assert (made.base, made.device) == (tiny_base, "cpu")
 
 
-def test_a_gpu_is_taken_where_there_is_one_and_missed_where_one_is_asked_for():
-    assert codec.device("cpu") == "cpu"
-    if torch.cuda.is_available():
-        assert codec.device("auto") == codec.device("cuda") == "cuda"
-        return
-    assert codec.device("auto") == "cpu"
-    with pytest.raises(WrongUse, match=r"cache\.device: cuda.*set it to cpu"):
-        codec.device("cuda")
-
-
 def test_another_vae_is_another_space_and_its_statistics_are_not_its_identity(tiny_base, other_base, tmp_path):
     ours, theirs = codec.latent_space(tiny_base), codec.latent_space(other_base)
     assert ours.vae_digest != theirs.vae_digest

@@ -95,6 +95,9 @@ def test_a_contract_that_cannot_be_is_refused(prediction, schedule, says):
         process(prediction, schedule)
 
 
+INSIDE = SIGMA.clamp(max=float(diffusion.sigmas(STABLE)[-1]))  # a schedule that does not end at pure noise
+
+
 class Knowing(torch.nn.Module):
     """A network that knows the clean latents and the noise, and remembers its timesteps."""
 
@@ -107,14 +110,46 @@ class Knowing(torch.nn.Module):
         return (diffusion.target(CLEAN, NOISE, self.sigma, self.prediction),)
 
 
-@pytest.mark.parametrize(("prediction", "schedule"), [("v_prediction", ZERO), ("epsilon", STABLE)])
-def test_a_transformer_of_a_schedule_is_a_velocity_to_all_else(prediction, schedule):
-    network = Knowing(SIGMA, prediction)
+@pytest.mark.parametrize(
+    ("prediction", "schedule", "sigma"), [("v_prediction", ZERO, SIGMA), ("epsilon", STABLE, INSIDE)]
+)
+def test_a_transformer_of_a_schedule_is_a_velocity_to_all_else(prediction, schedule, sigma):
+    network = Knowing(sigma, prediction)
     velocity = transformer.velocity_fn(network, torch.zeros(5, 6, 8), process(prediction, schedule))
+    noised = path.noised(CLEAN, NOISE, sigma)
+    assert torch.allclose(velocity(noised, sigma), path.velocity(CLEAN, NOISE), atol=1e-9)
+    assert torch.allclose(network.given, diffusion.diffused(noised, sigma))
+    assert torch.equal(network.timestep, diffusion.timestep(sigma, schedule).float())
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "epsilon"])
+def test_beyond_the_end_of_a_schedule_nobody_is_asked_and_the_noise_stays(prediction):
+    end = float(diffusion.sigmas(STABLE)[-1])
+    sigma = torch.tensor([0.3, end, 0.95, 0.999, 1.0], dtype=torch.float64)
+    network = Knowing(sigma.clamp(max=end), prediction)
+    velocity = transformer.velocity_fn(network, torch.zeros(5, 6, 8), process(prediction, STABLE))
+    noised = path.noised(CLEAN, NOISE, sigma)
+    found = velocity(noised, sigma)
+    assert torch.allclose(found[:2], path.velocity(CLEAN, NOISE)[:2], atol=1e-9)
+    clean = path.clean(noised, found, sigma)[2:]
+    assert clean.abs().max() < 1e-12
+    assert network.timestep.tolist()[1:] == [999.0] * 4
+    alone = torch.full((5,), 1.0, dtype=torch.float64)
+    moved = path.moved(NOISE, velocity(NOISE, alone), alone, torch.full((5,), end, dtype=torch.float64))
+    assert torch.allclose(moved, end * NOISE)  # what a stock sampler begins with, but for the length of 1.066
+
+
+def test_draws_end_where_the_schedule_does():
+    sigma = torch.tensor([0.0, 0.5, 0.95, 1.0], dtype=torch.float64)
+    end = float(diffusion.sigmas(STABLE)[-1])
+    assert diffusion.within(sigma, process("epsilon", STABLE)).tolist() == [0.0, 0.5, end, end]
+    assert torch.equal(diffusion.within(sigma, process("v_prediction", ZERO)), sigma)
+    assert diffusion.within(sigma, tiny.process()) is sigma
+
+
+def test_what_a_network_sees_is_a_point_of_the_path_again():
     noised = path.noised(CLEAN, NOISE, SIGMA)
-    assert torch.allclose(velocity(noised, SIGMA), path.velocity(CLEAN, NOISE), atol=1e-9)
-    assert torch.allclose(network.given, diffusion.diffused(noised, SIGMA))
-    assert torch.equal(network.timestep, diffusion.timestep(SIGMA, schedule).float())
+    assert torch.allclose(diffusion.noised(diffusion.diffused(noised, SIGMA), SIGMA), noised, atol=1e-12)
 
 
 @pytest.mark.parametrize(("prediction", "schedule"), [("v_prediction", ZERO), ("epsilon", STABLE)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from frostline import codec, contract, export, generation, models, teachers
+from frostline import codec, contract, export, generation, models, schedule, teachers
 from frostline.errors import Refused, WrongUse
 from frostline.wan import fetching
 from tests.unit.wan import folders
@@ -198,3 +198,29 @@ def test_a_model_that_continues_clips_is_no_wan_pipeline(tiny_continuing, tiny_b
     with pytest.raises(Refused, match="it continues clips, and the stock WanPipeline makes them from words alone"):
         export.export(models.load(tiny_continuing), tiny_base, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_flow_map_is_right_under_the_stock_call_in_any_of_its_steps(make_model, tiny_base, tmp_path, steps):
+    sigmas = schedule.grid(4, 3.0)[:-1].tolist()
+    few = {"sampler": "flow_map", "rounds_timesteps": False, "steps": 4, "allowed_steps": [1, 2, 4], "shift": 3.0}
+    folded = {"guidance_form": "folded", "allowed_shifts": [3.0], "sigmas": sigmas}
+    model = models.load(make_model(tmp_path / "few", sampling={**few, **folded}))
+    export.export(model, tiny_base, tmp_path / "out")
+    assert "from diffusers import AnyFlowPipeline\n" in (tmp_path / "out" / export.CARD).read_text()
+    from diffusers import AnyFlowPipeline
+
+    pipeline = AnyFlowPipeline.from_pretrained(tmp_path / "out")
+    pipeline.set_progress_bar_config(disable=True)
+    process, sampled = model.sampled()
+    call = export.call(process, sampled, model.contract.latent_space.text_length) | {"num_inference_steps": steps}
+
+    generator = generation.Generator(model, codec.Codec(tiny_base))
+    draw = generation.Draw(seed=3, frames=5, height=32, width=32, steps=steps)
+    ours, noise = generator.latents([PROMPT], draw), generator.noise(1, draw)
+    call |= {"num_frames": 5, "height": 32, "width": 32}
+    [stock] = pipeline(PROMPT, latents=noise, output_type="latent", return_dict=False, **call)
+    assert (ours - stock).abs().max() < 1e-4
+    assert ours.std() > 0.1
+    with pytest.raises(Refused, match="trained for 1, 2, 4 steps only"):
+        generator.latents([PROMPT], dataclasses.replace(draw, steps=3))

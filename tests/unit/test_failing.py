@@ -43,13 +43,29 @@ def test_what_is_already_done_is_not_advised(job):
     assert "lower buckets" in message
 
 
-def test_frozen_weights_may_wait_on_the_host(job):
-    adapter = {"rank": 1, "alpha": 1.0, "targets": ["to_q"]}
-    for offload in (False, True):
-        run = tiny.tuned_params(Path("models/start"), adapter={**adapter, "offload": offload})
-        assert (
-            "adapter.offload: true" in said(dataclasses.replace(job, params=run), torch.OutOfMemoryError(GPU))
-        ) != offload
+ADAPTER = {"rank": 1, "alpha": 1.0, "targets": ["to_q"]}
+BITS = {**tiny.train_params().optimizer.model_dump(), "state_bits": 8}
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "after"),
+    [
+        ("adapter.offload: true", {"adapter": ADAPTER}, {"adapter": {**ADAPTER, "offload": True}}),
+        ("adapter.frozen_dtype", {"adapter": ADAPTER}, {"adapter": {**ADAPTER, "frozen_dtype": "float8_e4m3fn"}}),
+        ("optimizer.state_bits: 8", {}, {"optimizer": BITS}),
+    ],
+)
+def test_memory_can_be_saved_where_it_is_not_yet(job, asked, before, after):
+    for changed, advised in ((before, True), (after, False)):
+        run = tiny.tuned_params(Path("models/start"), **changed)
+        assert (asked in said(dataclasses.replace(job, params=run), torch.OutOfMemoryError(GPU))) == advised
+
+
+def test_a_teacher_may_wait_on_the_host(job):
+    for waits in (False, True):
+        student = dataclasses.replace(job, params=tiny.student_params(offload_teacher=waits))
+        assert ("offload_teacher: true" in said(student, torch.OutOfMemoryError(GPU))) != waits
+    assert "teacher" not in said(job, torch.OutOfMemoryError(GPU))
 
 
 def test_the_system_s_memory_is_explained_as_well(job):

@@ -6,7 +6,7 @@ import torch
 
 from frostline import contract as contracts
 from frostline import digests, native, origins
-from frostline.errors import WrongUse
+from frostline.errors import Refused, WrongUse
 from frostline.wan import configs, families, fetching, layouts, loading
 from tests.golden.wan import small
 from tests.unit.test_teachers import family
@@ -51,7 +51,6 @@ def test_a_workflow_stands_beside_the_file(tmp_path):
     ("facts", "reason"),
     [
         ({"steps": 4, "allowed_steps": (4,)}, "for 4 steps of"),
-        ({"sampler": "flow_map"}, "none of ComfyUI's"),
         ({"buckets": None}, "no size is recorded"),
     ],
 )
@@ -102,3 +101,10 @@ def test_what_is_there_stays(tmp_path, name):
     with pytest.raises(WrongUse, match=rf"{name}: .*name a new \.safetensors file"):
         native.write(origin, tmp_path / "out.safetensors")
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_flow_map_has_no_native_form(make_model, tmp_path):
+    few = {"sampler": "flow_map", "rounds_timesteps": False, "steps": 1, "guidance_form": "folded"}
+    with pytest.raises(Refused, match=r"a flow map, .*: export it without --layout"):
+        native.write(origins.find(make_model(tmp_path / "few", sampling=few)), tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from frostline import randomness
+from frostline import contract, eight_bit, randomness
 from frostline.optimizer import Optimizer
 from tests import tiny
 
@@ -44,17 +44,39 @@ def test_what_moves_may_be_all_outside_the_blocks_or_all_inside(trained, parts):
     assert set(Optimizer(network, settings(), 10).parts) == parts
 
 
-def test_the_state_comes_back_to_the_bit():
+@pytest.mark.parametrize("changed", [{}, {"state_bits": 8}, {"state_bits": 8, "muon_rate": None}])
+def test_the_state_comes_back_to_the_bit(changed, monkeypatch):
+    monkeypatch.setattr(eight_bit, "SMALLEST", 1)
     straight, broken = tiny.network(), tiny.network()
-    whole = Optimizer(straight, settings(), 6)
+    whole = Optimizer(straight, settings(**changed), 6)
     moved(straight, whole, range(6))
-    first = Optimizer(broken, settings(), 6)
+    first = Optimizer(broken, settings(**changed), 6)
     moved(broken, first, range(3))
-    second = Optimizer(broken, settings(), 6)
+    second = Optimizer(broken, settings(**changed), 6)
     second.restore({name: tensor.clone() for name, tensor in first.tensors().items()})
     moved(broken, second, range(3, 6))
     for one, other in zip(straight.parameters(), broken.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_eight_bits_are_those_of_adamw_s_means(monkeypatch):
+    monkeypatch.setattr(eight_bit, "SMALLEST", 1)
+    network = tiny.network()
+    optimizer = Optimizer(network, settings(state_bits=8), 6)
+    before = {name: (tensor.dtype, tensor.shape) for name, tensor in optimizer.tensors().items()}
+    moved(network, optimizer, range(1))
+    after = {name: (tensor.dtype, tensor.shape) for name, tensor in optimizer.tensors().items()}
+    assert before == after
+    rounded = {name for name, (dtype, _) in after.items() if dtype == torch.uint8}
+    assert rounded
+    assert all(name.startswith("adamw.") and name.endswith(".codes") for name in rounded)
+
+
+def test_bits_that_are_not_said_change_no_digest():
+    plain = settings().model_dump(mode="json")
+    assert "state_bits" not in plain
+    assert contract.digest(settings()) == contract.digest(settings(state_bits=None))
+    assert contract.digest(settings()) != contract.digest(settings(state_bits=8))
 
 
 def test_a_lost_state_would_be_seen():

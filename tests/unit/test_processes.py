@@ -95,3 +95,13 @@ def test_more_gpus_than_there_are_is_refused(monkeypatch):
 def test_nodes_must_know_where_to_meet():
     with pytest.raises(ValueError, match="rendezvous is null for 2 nodes"):
         LaunchParams(**dict[str, Any](ONE, nodes=2))
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_missed_where_one_is_asked_for():
+    assert processes.device("cpu", "a.key") == "cpu"
+    if torch.cuda.is_available():
+        assert processes.device("auto", "a.key") == processes.device("cuda", "a.key") == "cuda"
+        return
+    assert processes.device("auto", "a.key") == "cpu"
+    with pytest.raises(WrongUse, match=r"a\.key: cuda.*set it to cpu"):
+        processes.device("cuda", "a.key")

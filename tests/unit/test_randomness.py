@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from frostline import randomness
@@ -22,6 +23,12 @@ def test_a_row_does_not_depend_on_its_neighbours():
     together = randomness.normal_rows([5, 7], (3,), "key")
     assert torch.equal(together[1], randomness.normal_rows([7], (3,), "key")[0])
     assert not torch.equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (5, 3), (16, 2, 4, 4)])
+def test_a_row_is_the_numbers_of_its_own_key(shape):
+    alone = torch.stack([randomness.normal(shape, "key", 3, row) for row in (4, 9)])
+    assert torch.equal(randomness.normal_rows([4, 9], shape, "key", 3), alone)
 
 
 def test_uniform_numbers_fill_the_unit_interval():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from frostline import engine, sharding
@@ -121,6 +122,25 @@ def test_timesteps_are_embedded_in_float32_where_blocks_compute_in_bfloat16(team
     network(torch.zeros(1, 4, 1, 2, 2), torch.tensor([999.4]), torch.zeros(1, 6, 8))
     assert seen["condition_embedder.time_proj"] == torch.float32
     assert (seen["blocks.0.attn1.to_q"], seen["proj_out"]) == (torch.bfloat16, torch.bfloat16)
+
+
+def test_a_teacher_that_waits_on_the_host_says_the_same(team, monkeypatch):
+    """On a CPU host and device are one: that every part is gathered from the host is seen, not what that saves."""
+    policies: list[object] = []
+
+    def seen(module, *, offload_policy, **others):
+        policies.append(offload_policy)
+        return fully_shard(module, offload_policy=offload_policy, **others)
+
+    given = (torch.ones(1, 4, 1, 2, 2), torch.tensor([999.4]), torch.ones(1, 6, 8))
+    compute = ComputeParams(**COMPUTE)
+    there = sharding.place(tiny.network().requires_grad_(False), compute, team)
+    monkeypatch.setattr(sharding, "fully_shard", seen)
+    waits = sharding.place(tiny.network().requires_grad_(False), compute, team, offload=True)
+    with torch.no_grad():
+        assert torch.equal(there(*given)[0], waits(*given)[0])
+    assert len(policies) > len(waits.blocks)
+    assert all(isinstance(policy, CPUOffloadPolicy) for policy in policies)
 
 
 def test_bfloat16_in_one_process_on_a_cpu_is_refused():

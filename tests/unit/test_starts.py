@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from frostline import codec, contract, digests, engine, generation, models, starts, teachers, trainings
+from frostline import codec, contract, digests, engine, generation, models, starts, students, teachers, trainings
 from frostline.errors import Refused, WrongUse
 from frostline.objectives import denoising, flow_matching
 from frostline.wan import families, fetching
@@ -149,7 +149,7 @@ def test_what_it_makes_is_a_model_that_loads_samples_and_says_what_it_went_on_fr
     generator = generation.Generator(tuned, codec.Codec(base))
     pixels = generator.sample(["a handwritten digit seven"], generation.Draw(seed=0, frames=5, height=16, width=16))
     assert pixels.shape == (1, 5, 16, 16, 3)
-    trainings.require_teacher(tuned, rows.space)
+    students.require_teacher(tuned, rows.space)
 
 
 def test_a_tuned_model_can_be_gone_on_from_and_what_has_no_start_says_none(tmp_path, base, rows):

@@ -36,6 +36,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Params:
     values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"sources": {"mine": prepared.source()}}
     values["train"]["runs"]["teacher"] |= {"buckets": BUCKETS, "steps": 40}
     values["students"]["guided"] |= {"buckets": {"1x32x32": {"share": 1.0, "batch": 4}}, "steps": 40}
+    del values["students"]["fast"], values["trajectories"]["teacher"]
     path = tmp_path_factory.mktemp("params") / "params.yaml"
     path.write_text(yaml.safe_dump(values))
     return params.load(path)

@@ -4,9 +4,10 @@ import shutil
 import pytest
 import torch
 
-from frostline import codec, models, teachers, trainings, transformer
+from frostline import codec, models, students, teachers, transformer
 from frostline.errors import Refused, WrongUse
 from frostline.wan import families, fetching, pins
+from tests import tiny
 from tests.golden.wan import small
 from tests.unit.wan import folders
 from tests.unit.wan.test_fetching import family
@@ -34,8 +35,8 @@ def test_a_fetched_model_is_a_teacher_that_is_sampled_as_published(tmp_path, tin
     assert (sampled.sampler, sampled.steps, sampled.guidance, sampled.guidance_form) == ("unipc", 40, 5.0, "external")
     assert teacher.training.stage == "published"
     space = codec.latent_space(tmp_path / "base", stored_dtype="float32")
-    trainings.require_teacher(teacher, space)
-    student, _ = transformer.from_layers(teacher.transformer, [1])
+    students.require_teacher(teacher, space)
+    student, _ = students.begun(teacher, tiny.student_params(layers=[1]))
     text, noised = torch.zeros(1, 3, folders.EMBEDDING), torch.zeros(1, 16, 1, 4, 4)
     assert transformer.velocity_fn(student, text, process)(noised, torch.ones(1)).shape == noised.shape
 
@@ -44,7 +45,7 @@ def test_a_teacher_of_another_base_or_a_changed_one_is_refused(tmp_path, tiny_ba
     fetching.fetch(str(folders.native(tmp_path / "model", tiny_base)), tmp_path / "base")
     teacher = teachers.load(tmp_path / "base")
     with pytest.raises(Refused, match="vae_digest"):
-        trainings.require_teacher(teacher, codec.latent_space(tiny_base))
+        students.require_teacher(teacher, codec.latent_space(tiny_base))
     (tmp_path / "base" / "transformer" / "config.json").write_text("{}")
     with pytest.raises(Refused, match=r"transformer/config\.json: has the digest"):
         teachers.load(tmp_path / "base")

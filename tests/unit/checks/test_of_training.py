@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from frostline import params, path, transformer
+from frostline import params, path, trainings, transformer
 from frostline.checks import of_training
 from frostline.errors import WrongUse
 from frostline.objectives import flow_matching, squared_error
@@ -27,6 +27,22 @@ def test_the_project_s_own_trainings_pass(rows, loop):
     found = of_training.findings(rows, on_tiny_data(loop))
     assert [(finding.id, finding.verdict) for finding in found] == [(finding.id, "pass") for finding in found]
     assert {finding.id for finding in found} >= {"D03", "D04", "D05"}
+
+
+SCHEDULE = {"betas": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+ON_SCHEDULES = {
+    "v_prediction": {"prediction": "v_prediction", "diffusion": {**SCHEDULE, "zero_terminal_snr": True}},
+    "epsilon": {"prediction": "epsilon", "diffusion": {**SCHEDULE, "zero_terminal_snr": False}},
+}
+
+
+@pytest.mark.parametrize("said", ON_SCHEDULES.values(), ids=ON_SCHEDULES)
+def test_trainings_on_a_schedule_pass_and_those_that_stray_are_found(rows, monkeypatch, said):
+    loop = tiny.train_params(sampling={"sampler": "unipc", "steps": 20, "shift": 3.0, "guidance": 2.0}, **said)
+    assert {finding.verdict for finding in of_training.findings(rows, loop)} == {"pass"}
+    monkeypatch.setattr(trainings, "objective", flow_matching.objective)  # it is read as a velocity, and learned as one
+    found = {finding.id: finding.verdict for finding in of_training.findings(rows, loop)}
+    assert found == {"D03": "pass", "D04": "fail", "D05": "pass"}
 
 
 WRONG = {

@@ -52,6 +52,7 @@ def test_a_published_model_needs_no_folder(frostline, project):
     values = yaml.safe_load((project / "params.yaml").read_text())
     values["base"] = values["students"]["guided"]["teacher"] = "bases/14b"
     values["train"]["runs"] = {}
+    del values["students"]["fast"], values["trajectories"]["teacher"]
     values["students"]["guided"]["buckets"] = {"81x480x832": {"share": 1.0, "batch": 1}}
     (project / "params.yaml").write_text(yaml.safe_dump(values))
     code, out, err = frostline("estimate", "--rows", 100, "--device", "cuda", "--family", "wan2.1-t2v-14b")

@@ -17,7 +17,8 @@ BUCKETS = {(1, 32, 32): 3, (5, 32, 32): 2}
 
 def stage(base, **options) -> Stage:
     settings = tiny.cache_params(**options.pop("cache", {}))
-    machine = machines.of_params(ALONE, "cpu", bfloat16=None, float32=1e-3, utilisation=1.0, price=None)
+    device = options.pop("device", "cpu")
+    machine = machines.of_params(ALONE, device, bfloat16=1e-3, float32=1e-3, utilisation=1.0, price=None)
     rows = Rows(source="mine", buckets=BUCKETS, prompts=0, origin="a test")
     return encoding.stage(rows, bases.of_folder(base, settings), settings, machine, options.get("tokens"))
 
@@ -54,6 +55,15 @@ def test_memory_of_the_text_encoder_is_that_of_a_call_at_most(batch, tiny_base):
         coder.encode_text(["a handwritten digit"] * batch)
     expected = stage(tiny_base, cache={"text_batch": batch})
     assert 0.8 < held.most / expected.value("text encoder, a call") < 1.02
+
+
+def test_of_a_text_encoder_that_waits_on_the_host_two_blocks_are_there(tiny_base):
+    encoder = codec.Codec(tiny_base).text_encoder
+    every, block = (sum(p.numel() for p in module.parameters()) for module in (encoder, encoder.encoder.block[0]))
+    waits, whole = ({"device": device, "cache": {"offload": True}} for device in ("cuda", "cpu"))
+    blocks = len(encoder.encoder.block)
+    assert stage(tiny_base, **waits).value("text encoder") == 4 * (every - (blocks - 2) * block)
+    assert stage(tiny_base, **whole).value("text encoder") == stage(tiny_base).value("text encoder") == 4 * every
 
 
 def test_every_call_of_the_vae_is_of_a_whole_batch(tiny_base):

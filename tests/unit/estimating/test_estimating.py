@@ -48,7 +48,7 @@ def of_a_family(family: families.Family, frames: int = 81, **compute: Any) -> Pa
     }
     launch = {"device": "cuda", "nodes": 1, "gpus_per_node": 8, "rendezvous": None}
     train = {"launch": launch, "runs": {}}
-    return settings(base="bases/published", train=train, students={"half": student})
+    return settings(base="bases/published", train=train, trajectories={}, students={"half": student})
 
 
 def machine(of: Params, **changed: Any) -> machines.Machine:
@@ -60,11 +60,20 @@ def machine(of: Params, **changed: Any) -> machines.Machine:
 def test_the_project_as_it_stands():
     of = settings()
     found = {stage.name: stage for stage in estimating.estimate(of, machine(of), ROWS).stages}
-    assert list(found) == ["cache@digits", "train@teacher", "distill@guided"]
+    students = ["trajectories@teacher", "distill@guided", "distill@fast"]
+    assert list(found) == ["cache@digits", "train@teacher", *students]
     teacher, student = found["train@teacher"], found["distill@guided"]
     assert teacher.value("parameters") == student.value("parameters of the teacher") == 593_232
     assert teacher.value("weights") == 4 * 593_232
     assert student.value("parameters") < teacher.value("parameters")
+    fast, width = found["distill@fast"], 64
+    assert fast.value("parameters") == teacher.value("parameters") + width * (256 + width + 2)  # what embeds an end
+    assert "parameters of the teacher" not in {figure.name for figure in fast.figures}  # nobody asks it any more
+    followed, params = found["trajectories@teacher"], of.trajectories["teacher"]
+    rows = {bucket: count + params.validation for bucket, count in params.rows.items()}
+    latents = {"1x32x32": 1, "5x32x32": 2, "9x32x32": 3}
+    size = sum(rows[bucket] * frames * 16 * 4 * 4 * 2 for bucket, frames in latents.items())
+    assert followed.value("bytes written") == (params.points + 1) * size
     assert found["cache@digits"].value("latents 5x32x32 on disk") == 50 * 16 * 2 * 4 * 4 * 2
     frozen = json.loads((ROOT / "assets/miniature/foundation.json").read_text())
     assert found["cache@digits"].value("parameters of the VAE") == 698_252, frozen
@@ -81,7 +90,7 @@ def test_what_goes_on_from_a_model_has_its_network_however_far_back_it_began():
     plain = settings()
     of = settings(tuned={"warm": tuned(plain, "models/teacher"), "warmer": tuned(plain, "models/warm")})
     found = {stage.name: stage for stage in estimating.estimate(of, machine(of), ROWS).stages}
-    assert list(found) == ["cache@digits", "train@teacher", "tune@warm", "tune@warmer", "distill@guided"]
+    assert list(found)[:4] == ["cache@digits", "train@teacher", "tune@warm", "tune@warmer"]
     for name in ("tune@warm", "tune@warmer"):
         assert found[name].figures == found["train@teacher"].figures
 
@@ -151,6 +160,22 @@ def test_what_cannot_be_is_refused_by_name(change, message):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     of = records.parse(Params, laid(values, change), origin="a test")
     with pytest.raises(WrongUse, match=message):
+        estimating.estimate(of, machine(of), ROWS)
+
+
+def test_a_bucket_of_tokens_takes_what_one_of_its_rows_takes():
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    counted = {"5x32x32": {"share": 1.0, "tokens": 800}}  # of 32 each
+    said = {"5x32x32": {"share": 1.0, "batch": 25}}
+    found = []
+    for buckets in (counted, said):
+        values["train"]["runs"]["teacher"]["buckets"] = buckets
+        of = records.parse(Params, values, origin="a test")
+        found.append(estimating.estimate(of, machine(of), ROWS))
+    assert found[0] == found[1]
+    values["train"]["runs"]["teacher"]["buckets"] = {"5x32x32": {"share": 1.0, "tokens": 31}}
+    of = records.parse(Params, values, origin="a test")
+    with pytest.raises(WrongUse, match=r"buckets.5x32x32.tokens is 31: a row has 32 tokens"):
         estimating.estimate(of, machine(of), ROWS)
 
 

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from frostline import averages, sharding
+from frostline import averages, eight_bit, sharding, starts
 from frostline.averages import OfPart
 from frostline.ema import Average
 from frostline.estimating import machines, memory, networks, work
@@ -29,6 +29,8 @@ from tests.unit.estimating import measuring
 ROWS = 4
 ADAMW = {**tiny.train_params().optimizer.model_dump(), "muon_rate": None}
 COMPUTE = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
+EIGHT_BITS = {**ADAMW, "state_bits": 8}
+FLOAT8 = "float8_e4m3fn"
 ADAPTER = AdapterParams(rank=2, alpha=2.0, targets=("to_q", "to_k", "to_v", "to_out.0"))
 
 
@@ -61,10 +63,14 @@ class Step:
 
     def __init__(self, network: networks.Network, optimizer: Any, *, accumulate: int, recompute: bool) -> None:
         self.held = Held()
+        shared = [eight_bit.levels(torch.device("cpu"), signed=signed) for signed in (True, False)]
         angles = 2 * sum(buffer.nbytes for buffer in network.module.buffers())  # the average's are a copy
         with self.held:
             self.take(network.module)
             average = Average(network.module, 0.9)
+            for tensor in shared if "state_bits" in optimizer.model_fields_set else []:
+                angles += tensor.nbytes
+                self.held.take(tensor)
             if recompute:
                 network.module.enable_gradient_checkpointing()
             moving = Optimizer(network.module, optimizer, 10)
@@ -83,7 +89,9 @@ class Step:
             self.held.take(tensor)
 
 
-@pytest.mark.parametrize("optimizer", [tiny.train_params().optimizer.model_dump(), ADAMW], ids=["muon", "adamw"])
+@pytest.mark.parametrize(
+    "optimizer", [tiny.train_params().optimizer.model_dump(), ADAMW, EIGHT_BITS], ids=["muon", "adamw", "8bit"]
+)
 @pytest.mark.parametrize(("accumulate", "recompute"), [(1, False), (2, False), (1, True)])
 def test_the_most_that_a_step_holds(optimizer, accumulate, recompute):
     network = measuring.network(layers=4)
@@ -109,14 +117,20 @@ def held(tensors: Iterable[Tensor]) -> int:
     return sum(t.to_local().nbytes if isinstance(t, DTensor) else t.nbytes for t in tensors)
 
 
-@pytest.mark.parametrize("optimizer", [tiny.train_params().optimizer.model_dump(), ADAMW], ids=["muon", "adamw"])
-@pytest.mark.parametrize("width", [2, 4], ids=["bfloat16", "float32"])
-def test_beside_frozen_weights_only_an_adapter_has_gradients_means_and_an_average(optimizer, width, team):
-    network = dataclasses.replace(networks.with_adapter(measuring.network(), ADAPTER), width_of_weight=width)
+@pytest.mark.parametrize(
+    "optimizer", [tiny.train_params().optimizer.model_dump(), ADAMW, EIGHT_BITS], ids=["muon", "adamw", "8bit"]
+)
+@pytest.mark.parametrize(
+    ("width", "held_in"), [(4, None), (2, None), (2, FLOAT8)], ids=["float32", "bfloat16", "float8"]
+)
+def test_beside_frozen_weights_only_an_adapter_has_gradients_means_and_an_average(optimizer, width, held_in, team):
+    adapter = ADAPTER.model_copy(update={"frozen_dtype": held_in})
+    network = dataclasses.replace(networks.with_adapter(measuring.network(), adapter), width_of_weight=width)
     module = network.module
     for name, weight in module.named_parameters():
         if width == 2 and not weight.requires_grad:
-            weight.data = weight.detach().to(loading.held_in(module, name, torch.bfloat16, sharding.PRECISE))
+            narrow = starts.FLOAT8 if held_in and starts.in_float8(name) else torch.bfloat16
+            weight.data = weight.detach().to(loading.held_in(module, name, narrow, sharding.PRECISE))
     expected = values(learning(network, optimizer=optimizer), machine())
     params = tiny.train_params(optimizer=optimizer, compute={**COMPUTE, "recompute": True})
     sharding.place(module, params.compute, team)
@@ -174,6 +188,18 @@ def test_a_teacher_of_two_experts_is_held_twice_in_the_dtype_of_its_files():
     assert found["teacher"] == 2 * 2 * network.parameters
     alone = values(learning(network), machine())
     assert found["memory per device"] == alone["memory per device"] + found["teacher"]
+
+
+def test_a_teacher_that_waits_on_the_host_takes_nothing_of_a_gpu():
+    network = measuring.network(layers=4)
+    facts: dict[str, Any] = {"teacher": dataclasses.replace(network, experts=2, width_of_weight=2)}
+    on = machine(device="cuda")
+    there, waits = (values(learning(network, teacher_waits=waits, **facts), on) for waits in (False, True))
+    assert waits["teacher"] == 0
+    assert there["memory per device"] - waits["memory per device"] == there["teacher"] > 0
+    assert waits["whole blocks"] == there["whole blocks"]
+    here = (values(learning(network, teacher_waits=waits, **facts), machine()) for waits in (False, True))
+    assert next(here) == next(here)
 
 
 def test_muon_s_operations_are_those_that_torch_counts():

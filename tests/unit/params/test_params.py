@@ -1,12 +1,13 @@
 """params.yaml as a whole: what is wrong in it is named, by file, key and value."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from frostline import params, records
+from frostline import contract, params, records
 from frostline.errors import WrongUse
 from frostline.params.trainings import Every
 
@@ -68,7 +69,8 @@ def test_a_student_of_two_experts_names_two_guidances_and_where_it_starts(tmp_pa
     student = values["students"]["guided"]
     plain = params.load(DEFAULT).student("guided")
     assert (plain.scales, plain.start_expert) == ((2.0,), None)
-    assert "start_expert" not in plain.model_dump(mode="json")
+    assert not {"start_expert", "offload_teacher"} & plain.model_dump(mode="json").keys()
+    assert contract.digest(plain.model_copy(update={"offload_teacher": True})) != contract.digest(plain)
     student |= {"guidance": [4, 3.0], "start_expert": "low_noise"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     told = params.load(tmp_path / "params.yaml").student("guided")
@@ -88,9 +90,10 @@ def test_a_training_has_a_shape_and_one_that_goes_on_has_a_start(tmp_path, value
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     loaded = params.load(tmp_path / "params.yaml")
     assert loaded.tuning("warm").start == "models/teacher"
-    for name in ("teacher", "warm", "guided"):
+    names = ["teacher", "warm", "fast", "guided"]  # students as the file written here has them
+    for name in names:
         (tmp_path / "models" / name).mkdir(parents=True)
-    assert [path.name for path in loaded.models(tmp_path / "models")] == ["teacher", "warm", "guided"]
+    assert [path.name for path in loaded.models(tmp_path / "models")] == names
     values["tuned"]["warm"]["model"] = run["model"]
     assert "unknown key 'tuned.warm.model'" in refusal(tmp_path, values)
     del values["tuned"]["warm"]["model"], values["tuned"]["warm"]["start"]
@@ -170,7 +173,7 @@ def test_an_unknown_name_says_which_there_are():
 def test_a_folder_of_an_older_run_is_not_taken_for_a_model(tmp_path):
     (tmp_path / "teacher").mkdir()
     loaded = params.load(DEFAULT)
-    assert [path.name for path in loaded.models(tmp_path)] == ["teacher", "guided"]
+    assert [path.name for path in loaded.models(tmp_path)] == ["teacher", "guided", "fast"]
     (tmp_path / "older").mkdir()
     with pytest.raises(WrongUse, match="older"):
         loaded.models(tmp_path)
@@ -183,3 +186,29 @@ def test_a_file_that_holds_no_params_is_named(tmp_path, text, says):
         path.write_text(text)
     with pytest.raises(WrongUse, match=says):
         params.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"data": "data/latents"}, r"trajectory_matching learns from one of \['data/trajectories/teacher'\]"),
+        ({"data": "data/trajectories/other"}, "trajectory_matching learns from one of"),
+        ({"buckets": {"1x64x64": {"share": 1.0, "batch": 4}}}, r"\['1x64x64'\] is in none of the rows"),
+    ],
+)
+def test_a_student_learns_from_rows_that_are_made(tmp_path, values, changed, says):
+    values["students"]["fast"] |= changed
+    assert re.search(says, refusal(tmp_path, values))
+
+
+def test_a_student_of_trajectories_needs_some(tmp_path, values):
+    values["trajectories"] = {}
+    assert "add NAME to `trajectories`" in refusal(tmp_path, values)
+    values["students"]["guided"]["data"] = "data/trajectories/teacher"
+    del values["students"]["fast"]
+    assert "velocity_matching learns from one of ['data/latents']" in refusal(tmp_path, values)
+
+
+def test_a_training_on_data_is_no_flow_map(tmp_path, values):
+    values["train"]["runs"]["teacher"]["sampling"]["sampler"] = "flow_map"
+    assert "a training on data makes a velocity: ask for unipc or euler" in refusal(tmp_path, values)

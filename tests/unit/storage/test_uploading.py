@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -127,6 +128,15 @@ def test_a_killed_process_leaves_nothing_to_be_seen_and_the_next_run_goes_on(buc
     assert uploads(bucket) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is heard: a shell has what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_upload_is_ended_at_once(bucket: str, large: Path, relay: Relay):
     with relay.holding(b"PUT"):
         threading.Thread(target=interrupt_when_sent, args=(relay,), daemon=True).start()

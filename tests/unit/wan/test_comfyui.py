@@ -23,11 +23,9 @@ def published(**changed) -> contracts.Contract:
         text_dim=4096,
         text_length=512,
     )
-    return contracts.Contract(
-        latent_space=space,
-        process=declaring.process(SMALL, None),
-        sampling=declaring.sampling(SMALL).model_copy(update=changed),
-    )
+    sampling = declaring.sampling(SMALL)
+    made = contracts.Contract(latent_space=space, process=declaring.process(SMALL, None), sampling=sampling)
+    return made.model_copy(update={"sampling": sampling.model_copy(update=changed)})
 
 
 def setup(contract: contracts.Contract, family=SMALL) -> comfyui.Setup:
