@@ -13,7 +13,7 @@ import torch
 import tqdm
 from torch import Tensor
 
-from frostline import averages, failing, loading, randomness, sharding, transformer, validation
+from frostline import averages, companions, failing, gradients, loading, randomness, sharding, transformer, validation
 from frostline.averages import OfAll, OfPart
 from frostline.batches import Batches, Share
 from frostline.checkpoints import Checkpoints
@@ -72,13 +72,16 @@ def run(job: Job) -> Outcome:
             step, last = progress.step, progress.step + 1 == end
             times = _times(job, batches, step)
 
+            for beside in job.companions:
+                beside.lead(batch, step)
             own_losses = _learn(job, network, batch, times, step)
             losses, asked = team.agreed(own_losses, preemption.asked)
             preemption.asked = asked
             norm = optimizer.clip()
             if torch.isfinite(losses).all() and torch.isfinite(norm):
                 optimizer.step(step)
-                average.follow(network, step)
+                for follower in (average, *job.companions):
+                    follower.follow(network, step)
                 drawn = progress.take(losses, _sigma(times), params.steps, last=last)
             else:
                 rows = [draw.row for draw in batches.draws(step)]
@@ -91,6 +94,7 @@ def run(job: Job) -> Outcome:
             meter.count(batch)
             bar.update()
             if drawn:
+                _hear(job, progress)
                 loss = f"{progress.curve[-1]['loss']:.4f}"
                 bar.set_postfix({"loss": loss, **meter.look(), **_skips(progress)}, refresh=False)
             best = False
@@ -99,7 +103,7 @@ def run(job: Job) -> Outcome:
                     best = progress.validated(validation.losses(job, shown)) and params.keep.best > 0 and not last
                     validation.preview(job, shown, progress.step)
             if progress.step % params.checkpoint_every == 0 or asked or best:
-                _save(checkpoints, progress, network, average, optimizer)
+                _save(job, checkpoints, progress, network, average, optimizer)
             if asked:
                 checkpoints.wait()
                 preemption.stop_if_asked(str(job.work))
@@ -148,19 +152,24 @@ def _sigma(times: Tensor) -> Tensor:
 
 
 def _learn(job: Job, network: Transformer, batch: Batch, times: Tensor, step: int) -> Tensor:
-    """Gradients of this process's rows, a part after the other; gives their losses (b,)."""
-    team, count = job.team, job.params.compute.accumulate
-    places = list(range(team.rank, len(times), team.world))
-    noise = randomness.normal_rows(places, batch.shape, job.params.seed, step, "noise")
-    found = []
-    for part, drawn, at in zip(batch.parts(count), noise.chunk(count), times[places].chunk(count), strict=True):
-        losses = job.objective(network, part.to(team.device), drawn.to(team.device), at.to(team.device))
-        (losses.mean() / count).backward()
-        found.append(losses.detach())
-    return torch.cat(found)
+    """Gradients of this process's rows; gives their losses (b,)."""
+    noise, parts = (job.params.seed, step, "noise"), job.params.compute.accumulate
+    return gradients.take(job.objective, network, batch, times, noise, team=job.team, parts=parts)
+
+
+def _hear(job: Job, progress: Progress) -> None:
+    """Put what companions tell beside the last point of the curve, and say once what is to be done about it."""
+    for beside in job.companions:
+        told = beside.looked()
+        before = any(companions.lagging(point) for point in progress.curve)
+        progress.curve[-1].update(told)
+        remedy = companions.lagging(told)
+        if remedy and not before and job.team.leads:
+            tqdm.tqdm.write(f"{job.name}: step {progress.step}: {remedy}")
 
 
 def _save(
+    job: Job,
     checkpoints: Checkpoints,
     progress: Progress,
     network: Transformer,
@@ -169,7 +178,7 @@ def _save(
 ) -> None:
     looked = [point for point in progress.validation[-1:] if point["step"] == progress.step]
     loss = validation_loss(looked[0]) if looked else None
-    checkpoints.save(progress.step, _tensors(network, average, optimizer), progress.state(), loss=loss)
+    checkpoints.save(progress.step, _tensors(job, network, average, optimizer), progress.state(), loss=loss)
 
 
 def _resume(
@@ -180,21 +189,24 @@ def _resume(
     optimizer: Optimizer,
 ) -> Progress:
     """Where the newest checkpoint stands, with weights, average and optimiser as they were."""
-    tensors = _tensors(network, average, optimizer)
+    tensors = _tensors(job, network, average, optimizer)
     state = checkpoints.restore(tensors)
     if state is None:
         return Progress()
     optimizer.restore(tensors["optimizer"])
+    for beside in job.companions:
+        beside.restore(tensors)
     if job.team.leads:
         print(f"{job.name}: going on after step {state['step']} of {job.params.steps}", flush=True)
     return Progress.of(state)
 
 
-def _tensors(network: Transformer, average: Averaged, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+def _tensors(job: Job, network: Transformer, average: Averaged, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
     return {
         "network": averages.moving(network),
         "average": average.tensors(),
         "optimizer": optimizer.tensors(),
+        **{group: named for beside in job.companions for group, named in beside.tensors().items()},
     }
 
 

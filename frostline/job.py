@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from frostline import budgets
+from frostline.companions import Companion
 from frostline.contract import Contract, Process
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError
@@ -31,7 +32,8 @@ class Job:
     team: Team = ALONE
     mirror: Mirror | None = None  # where checkpoints are sent to as well
     offload: bool = False  # do weights wait in the host's memory?
-    jumps: Times | None = None  # at which sigmas rows are asked, where it is not one that the contract draws
+    companions: tuple[Companion, ...] = ()  # networks that the objective asks as well, and that move
+    drawn: Times | None = None  # at which sigmas rows are asked, where it is not one that the contract draws
 
     @property
     def belongs_to(self) -> dict[str, Any]:
@@ -52,7 +54,7 @@ class Job:
     @property
     def times(self) -> Times:
         """At which sigmas rows are asked."""
-        return times.of(self.process) if self.jumps is None else self.jumps
+        return times.of(self.process) if self.drawn is None else self.drawn
 
     @property
     def process(self) -> Process:

@@ -82,11 +82,10 @@ class Optimizer:
 
 
 def _adamw(weights: list[nn.Parameter], params: OptimizerParams) -> torch.optim.Optimizer:
+    betas = params.adam_betas or ADAM_BETAS
     if params.state_bits == 8:
-        return AdamW8(weights, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay)
-    return torch.optim.AdamW(
-        weights, lr=params.adamw_rate, betas=ADAM_BETAS, weight_decay=params.weight_decay, fused=True
-    )
+        return AdamW8(weights, lr=params.adamw_rate, betas=betas, weight_decay=params.weight_decay)
+    return torch.optim.AdamW(weights, lr=params.adamw_rate, betas=betas, weight_decay=params.weight_decay, fused=True)
 
 
 def _begun(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:

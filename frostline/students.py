@@ -1,56 +1,82 @@
-"""Students: what they must be, begun from their teacher's layers, and what each objective asks of its rows.
+"""Students: what they must be, begun from their teacher's layers, and how each is sampled.
 
-velocity_matching    any number of steps, from latents; a velocity
-trajectory_matching  few steps, from what the teacher was seen to do; a flow map
+    objective                      makes       rows          steps
+    velocity_matching              a velocity  latents       any
+    consistency                    a velocity  latents       those that divide its grid, noise added between
+    distribution_matching          a velocity  captions      those it learned, noise added between
+    consistency_and_distribution   a velocity  latents       those it learned, noise added between
+    trajectory_matching            a flow map  trajectories  those that divide their points
+
+What each asks of its rows stands in ``learning``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from diffusers import WanTransformer3DModel
 
 from frostline import contract as contracts
-from frostline import models, trainings, transformer
-from frostline.contract import Contract, LatentSpace, Process, Sampling
+from frostline import models, schedule, trainings, transformer
+from frostline.contract import Contract, LatentSpace, Sampling
 from frostline.dataset import Dataset, Trajectories
 from frostline.errors import Refused, WrongUse
 from frostline.networks import Transformer
-from frostline.objectives import Objective, trajectory_matching, velocity_matching
-from frostline.objectives.times import Jumps
+from frostline.objectives import consistency
 from frostline.params.trainings import StudentParams
-from frostline.processes import Team
 
 NEAR = 1e-9  # of two guidances that are one
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learning:
-    """What a student is asked, and at which sigmas."""
-
-    objective: Objective
-    jumps: Jumps | None = None  # None: at those its contract draws
 
 
 def contract(student: StudentParams, dataset: Dataset, teacher: models.Model) -> Contract:
     """What a student with its teacher's guidance folded in will be: one evaluation a step.
 
-    It is one network for all sigmas, also where its teacher is two experts. One of few steps is a flow map, which was
-    taught the points its trajectories have: it may be sampled in as many steps as divide theirs.
+    It is one network for all sigmas, also where its teacher is two experts. One of few steps may be sampled in the
+    numbers of steps that it was taught, at their shift.
     """
     theirs, _ = teacher.sampled()
     process = trainings.process(student, patch_size=theirs.patch_size)
     sampled = trainings.sampling(student, scales=student.scales, form="folded", teacher=teacher.training.weights_digest)
-    if student.objective == "trajectory_matching":
+    if student.follows:
         process = process.model_copy(update={"prediction": "mean_velocity"})
-        sampled = _in_few_steps(student, sampled, _kept(student, dataset))
+        sampled = _between_points(student, sampled, kept(student, dataset))
+    elif student.objective != "velocity_matching":
+        sampled = _with_noise_between(student, sampled)
     meaning = Contract(latent_space=dataset.space, process=process, sampling=sampled)
     return trainings.steered(meaning, dataset.negative_prompt)
 
 
-def _in_few_steps(student: StudentParams, sampled: Sampling, kept: Trajectories) -> Sampling:
+def _with_noise_between(student: StudentParams, sampled: Sampling) -> Sampling:
+    """How a student is sampled that jumps to clean latents: at the sigmas it learned."""
+    if sampled.shift != student.shift:
+        raise WrongUse(
+            f"sampling.shift {sampled.shift:g}: {student.objective} learns at shift {student.shift:g}, and no other "
+            "sigmas may be visited; say the same"
+        )
+    if student.matches_distribution:
+        visited = simulated(student)
+        return sampled.model_copy(
+            update={"allowed_steps": (sampled.steps,), "allowed_shifts": (student.shift,), "sigmas": visited}
+        )
+    allowed = _divisors(consistency.STEPS)
+    if sampled.steps not in allowed:
+        raise WrongUse(
+            f"sampling.steps {sampled.steps}: consistency learns on a grid of {consistency.STEPS} steps, which allows "
+            f"{list(allowed)}; ask for one of these"
+        )
+    return sampled.model_copy(update={"allowed_steps": allowed, "allowed_shifts": (student.shift,)})
+
+
+def simulated(student: StudentParams) -> tuple[float, ...]:
+    """The sigmas at which a student makes what it learns on: those of its sampler, from noise, without the final 0."""
+    return tuple(schedule.grid(student.sampling.steps, student.shift)[:-1].tolist())
+
+
+def _divisors(number: int) -> tuple[int, ...]:
+    return tuple(steps for steps in range(1, number + 1) if number % steps == 0)
+
+
+def _between_points(student: StudentParams, sampled: Sampling, kept: Trajectories) -> Sampling:
     """How a flow map of these points is sampled."""
-    count = len(kept.sigmas) - 1
-    allowed = tuple(steps for steps in range(1, count + 1) if count % steps == 0)
+    allowed = _divisors(len(kept.sigmas) - 1)
     if student.shift != kept.shift:
         raise WrongUse(
             f"shift {student.shift:g}: the points of {student.data} were made at shift {kept.shift:g}; say the same"
@@ -64,7 +90,7 @@ def _in_few_steps(student: StudentParams, sampled: Sampling, kept: Trajectories)
     return sampled.model_copy(update=changed)
 
 
-def _kept(student: StudentParams, dataset: Dataset) -> Trajectories:
+def kept(student: StudentParams, dataset: Dataset) -> Trajectories:
     """What the rows of a dataset are points of; Refused if they are latents."""
     if dataset.trajectories is None:
         raise Refused(
@@ -76,42 +102,26 @@ def _kept(student: StudentParams, dataset: Dataset) -> Trajectories:
 
 def require_rows(student: StudentParams, dataset: Dataset, teacher: models.Model) -> None:
     """Raise Refused if rows are not what the objective learns from, or are another teacher's."""
-    if student.objective == "velocity_matching":
+    if not student.follows:
         if dataset.trajectories is not None:
-            raise Refused(f"{student.data}: holds trajectories, and velocity_matching learns on latents: data/latents")
+            raise Refused(
+                f"{student.data}: holds trajectories, and {student.objective} learns on latents: data/latents"
+            )
         return
-    kept = _kept(student, dataset)
-    if kept.teacher_digest != teacher.training.weights_digest:
+    made = kept(student, dataset)
+    if made.teacher_digest != teacher.training.weights_digest:
         raise Refused(
-            f"{student.data}: of a teacher with weights {kept.teacher_digest}, and {teacher.folder} has "
+            f"{student.data}: of a teacher with weights {made.teacher_digest}, and {teacher.folder} has "
             f"{teacher.training.weights_digest}: name the teacher they were made with"
         )
     ours = (*student.scales, *student.guidance_interval)
-    theirs = (*kept.guidance, *kept.guidance_interval)
+    theirs = (*made.guidance, *made.guidance_interval)
     if len(ours) != len(theirs) or any(abs(a - b) > NEAR for a, b in zip(ours, theirs, strict=False)):
         raise Refused(
-            f"{student.data}: made under guidance {_listed(kept.guidance)} in {list(kept.guidance_interval)}, and the "
+            f"{student.data}: made under guidance {_listed(made.guidance)} in {list(made.guidance_interval)}, and the "
             f"student says {_listed(student.scales)} in {list(student.guidance_interval)}: guidance is in the rows, so "
             "say the same"
         )
-
-
-def learning(student: StudentParams, dataset: Dataset, teacher: models.Model, process: Process, team: Team) -> Learning:
-    """What the student is asked; the teacher is where ``team`` computes, if it is asked at all."""
-    if student.objective == "trajectory_matching":
-        sigmas = _kept(student, dataset).sigmas
-        return Learning(objective=trajectory_matching.objective(process, sigmas=sigmas), jumps=Jumps(sigmas=sigmas))
-    return Learning(
-        objective=velocity_matching.objective(
-            process,
-            teacher=teacher.transformer,
-            null=dataset.negative().to(team.device),
-            scale=student.scales[0],
-            interval=student.guidance_interval,
-            low=teacher.second(student.scales[-1]),
-            agreed=team.any,
-        )
-    )
 
 
 def require_teacher(teacher: models.Model, space: LatentSpace) -> None:
@@ -175,20 +185,33 @@ def require_scales(teacher: models.Model, scales: Sequence[float], whose: str) -
 def begun(teacher: models.Model, student: StudentParams) -> tuple[Transformer, dict[str, str]]:
     """The student's network, from layers of its teacher, or of one of two experts; and its tensors' sources there.
 
+    Of two experts the sources are named from the teacher's folder.
+    """
+    of_layers = transformer.flow_map_from_layers if student.follows else transformer.from_layers
+    network, sources = of_layers(_begins(teacher, student), student.layers)
+    if teacher.low is None:
+        return network, sources
+    folder = "transformer_2" if student.start_expert == "low_noise" else "transformer"
+    return network, {name: f"{folder}/{source}" for name, source in sources.items()}
+
+
+def critic(teacher: models.Model, student: StudentParams) -> Transformer:
+    """A network of all layers that the student's come from, which is to learn what the student makes."""
+    begins = _begins(teacher, student)
+    return transformer.from_layers(begins, range(begins.config["num_layers"]))[0]
+
+
+def _begins(teacher: models.Model, student: StudentParams) -> WanTransformer3DModel:
+    """The network whose layers a student begins with; Refused if it is no velocity.
+
     Of two experts it is the high-noise one unless params say otherwise: at the published shift about seven in ten of
-    the sigmas that are drawn are its own. The sources are named from the teacher's folder then.
+    the sigmas that are drawn are its own.
     """
     low = student.start_expert == "low_noise"
     begins = teacher.low if teacher.low is not None and low else teacher.transformer
     if not isinstance(begins, WanTransformer3DModel):
         raise Refused(f"{teacher.folder}: it is a flow map, and students begin as velocities: name its own teacher")
-    maps = student.objective == "trajectory_matching"
-    of_layers = transformer.flow_map_from_layers if maps else transformer.from_layers
-    network, sources = of_layers(begins, student.layers)
-    if teacher.low is None:
-        return network, sources
-    folder = "transformer_2" if low else "transformer"
-    return network, {name: f"{folder}/{source}" for name, source in sources.items()}
+    return begins
 
 
 def _listed(scales: Sequence[float]) -> str:

@@ -31,7 +31,7 @@ def main() -> None:
 
 def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     """One distillation, by all processes of a team."""
-    from frostline import contract, engine, revisions, sharding, students, teachers, trainings
+    from frostline import contract, engine, learning, revisions, students, teachers, trainings
     from frostline.checks import of_training, report
     from frostline.dataset import Dataset
     from frostline.mirror import Mirror
@@ -46,21 +46,18 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
     students.require_rows(student, dataset, teacher)
     meaning = students.contract(student, dataset, teacher)
     network, sources = students.begun(teacher, student)
-    of_teacher = student.compute.model_copy(update={"recompute": False})  # nothing goes back through it
     identity = {
         "contract": meaning.digest,
         "dataset": dataset.digest,
         "params": contract.digest(student),
         "revision": revisions.of("distill"),
     }
-    for one in teacher.networks if student.objective == "velocity_matching" else ():  # the others are not asked
-        sharding.place(one.requires_grad_(False), of_teacher, team, offload=student.offload_teacher)
-    learning = students.learning(student, dataset, teacher, trainings.process_of(meaning), team)
+    learned = learning.of(student, network, trainings.process_of(meaning), dataset, teacher, team)
     work = trainings.work_folder(team, f"distill-{args.student}", identity)
     job = engine.Job(
         name=f"distill {args.student}",
         network=network,
-        objective=learning.objective,
+        objective=learned.objective,
         dataset=dataset,
         params=student,
         contract=meaning,
@@ -68,7 +65,8 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         work=work,
         mirror=Mirror.of(settings.train.work, work),
         team=team,
-        jumps=learning.jumps,
+        drawn=learned.times,
+        companions=learned.companions,
     )
     trainings.announce(job)
     outcome = engine.run(job)

@@ -14,6 +14,7 @@ from frostline import (
     digests,
     engine,
     files,
+    learning,
     models,
     randomness,
     records,
@@ -350,20 +351,42 @@ def few_steps_params(**changed: Any) -> StudentParams:
     return student_params(**{**values, **changed})
 
 
+def jumping_params(objective: str, **changed: Any) -> StudentParams:
+    """A student of two steps with noise between them, as params.yaml would say it; its critic learns twice a step."""
+    values: dict[str, Any] = {
+        "objective": objective,
+        "draws": "uniform",
+        "caption_dropout": 0.0,
+        "sampling": {"sampler": "renoise", "steps": 2, "shift": 3.0, "guidance": 1.0},
+        "validate_every": {"steps": 3},
+    }
+    if objective != "consistency":
+        values["critic"] = {"updates": 2, "optimizer": train_params().optimizer.model_dump(mode="json")}
+    if objective == "consistency_and_distribution":
+        values["distribution_weight"] = 0.1
+    return student_params(**{**values, **changed})
+
+
 def few_steps(folder: Path, made: Dataset, teacher: models.Model, **changed: Any) -> Job:
     """A distillation from trajectories, ready to run."""
-    student = few_steps_params(**changed)
+    return distillation(folder, made, teacher, few_steps_params(**changed))
+
+
+def distillation(folder: Path, made: Dataset, teacher: models.Model, student: StudentParams) -> Job:
+    """A distillation, ready to run."""
     students.require_rows(student, made, teacher)
     meaning = students.contract(student, made, teacher)
-    learning = students.learning(student, made, teacher, trainings.process_of(meaning), ALONE)
+    network = students.begun(teacher, student)[0]
+    learned = learning.of(student, network, trainings.process_of(meaning), made, teacher, ALONE)
     return Job(
         name="distill tiny",
-        network=students.begun(teacher, student)[0],
-        objective=learning.objective,
+        network=network,
+        objective=learned.objective,
         dataset=made,
         params=student,
         contract=meaning,
         identity={"contract": meaning.digest, "dataset": made.digest},
         work=folder / "distilling",
-        jumps=learning.jumps,
+        drawn=learned.times,
+        companions=learned.companions,
     )

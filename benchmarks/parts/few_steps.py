@@ -23,6 +23,8 @@ from frostline.objectives import (
     critic,
     distribution_matching,
     flow_map,
+    simulation,
+    times,
     trajectory_matching,
     velocity_matching,
 )
@@ -34,6 +36,7 @@ SHIFT = exact_world.SHIFT
 GRID = schedule.grid(consistency.STEPS, SHIFT)
 FEW = schedule.grid(4, SHIFT)[:-1]
 POOL, POOL_STEPS = 1000, 200  # trajectories that are kept, and for how many steps
+STUDENT_EVERY = 5  # steps of the critic for one of the student
 REGULARISATION = 0.1  # weight of distribution matching beside consistency
 
 
@@ -147,14 +150,14 @@ def match_distribution(run: Run, step: int, _steps: int) -> Tensor | None:
     label = run.classes()
     student = small_student.velocity_fn(run.network, label)
     number = int(torch.randint(len(FEW), (1,), generator=run.draws))
-    asked = distribution_matching.simulated(student, run.normal(), FEW, number, run.draws)
-    moves = step % distribution_matching.GENERATOR_EVERY == 0
+    asked = simulation.simulated(student, run.normal(), FEW, number, lambda _: run.normal())
+    moves = step % STUDENT_EVERY == 0
     with torch.set_grad_enabled(moves):
-        made = distribution_matching.made(student, asked)
+        made = simulation.made(student, asked)
     fake = _critic_learns(run, made.detach(), label)
     if not moves:
         return None
-    sigma = distribution_matching.draw_sigma(BATCH, SHIFT, run.draws)
+    sigma = times.compared(BATCH, SHIFT, run.draws)
     teacher = exact_world.velocity(label)
     return distribution_matching.losses(teacher, fake, made, run.normal(), sigma).mean()
 
@@ -171,7 +174,7 @@ def _critic_learns(run: Run, made: Tensor, label: Tensor) -> path.VelocityFn:
         run.critic = copy.deepcopy(run.network).requires_grad_(True)
         run.critic_optimizer = torch.optim.AdamW(run.critic.parameters(), lr=CRITIC_RATE, betas=(0.0, 0.999))
     fake = small_student.velocity_fn(run.critic, label)
-    sigma = distribution_matching.draw_sigma(BATCH, SHIFT, run.draws)
+    sigma = times.compared(BATCH, SHIFT, run.draws)
     critic.losses(fake, made, run.normal(), sigma, 0.0).mean().backward()
     run.critic_optimizer.step()
     run.critic_optimizer.zero_grad()

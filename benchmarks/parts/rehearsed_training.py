@@ -14,7 +14,7 @@ from benchmarks.parts.synthetic_cache import Kind
 from frostline import processes, sharding, trainings
 from frostline.dataset import Dataset
 from frostline.job import Job
-from frostline.objectives import velocity_matching
+from frostline.objectives import teaching, velocity_matching
 from frostline.params.trainings import AdapterParams, ComputeParams, LaunchParams
 from frostline.processes import Team
 from frostline.velocities import Low
@@ -78,8 +78,9 @@ def distill(frame: Frame) -> None:
     def taught(job: Job) -> Job:
         compute = job.params.compute.model_copy(update={"recompute": False})
         high, low = (sharding.place(one, compute, job.team, offload=True) for one in experts)
-        learning = velocity_matching.objective(
-            trainings.process_of(job.contract),
+        process = trainings.process_of(job.contract)
+        taught = teaching.guided(
+            process,
             teacher=high,
             null=job.dataset.negative().to(job.team.device),
             scale=GUIDANCE[0],
@@ -87,7 +88,7 @@ def distill(frame: Frame) -> None:
             low=Low(network=low, guidance=GUIDANCE[1], boundary=BOUNDARY),
             agreed=job.team.any,
         )
-        return dataclasses.replace(job, objective=learning)
+        return dataclasses.replace(job, objective=velocity_matching.objective(process, taught=taught))
 
     what = f"{STUDENT} from both experts of {TEACHER} on the host, guidance 4 and 3, AdamW in 8 bits, batch {fit.batch}"
     _run(frame, fit, what, random_models.as_drawn, taught, sharded=False)

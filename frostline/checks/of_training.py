@@ -11,7 +11,7 @@ from frostline.checks import forward_contract, oracle_sampler, schedule_coverage
 from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
 from frostline.dataset import Batch, Dataset
-from frostline.objectives import Objective, velocity_matching
+from frostline.objectives import Objective, teaching, velocity_matching
 from frostline.params.trainings import LoopParams, StudentParams
 
 DRAWS = 100_000
@@ -21,18 +21,19 @@ BATCH = 16
 def findings(dataset: Dataset, loop: LoopParams) -> list[Finding]:
     """Findings for one training or distillation of params.yaml.
 
-    Of a student of few steps only its sampler is judged: its rows are points of the path by construction, and its
-    contract allows no others to be visited; and what it learns from need not be made yet.
+    Of a student of few steps only its sampler is judged: where it learns is where that goes, by construction, and its
+    contract allows no other sigmas to be visited; and trajectories that it learns from need not be made yet.
     Raises WrongUse, naming it, for a bucket that has no rows to train or to validate on.
     """
-    maps = isinstance(loop, StudentParams) and loop.objective == "trajectory_matching"
-    for bucket in loop.buckets if not maps or dataset.trajectories else ():
+    student = loop if isinstance(loop, StudentParams) else None
+    for bucket in () if student and student.follows and not dataset.trajectories else loop.buckets:
         for split in ("train", "validation"):
             dataset.rows(bucket, split)
     without = loop.model_copy(update={"context": None})  # none of these checks looks at a context, nor at patches
     process = trainings.process(without, patch_size=(1, 1, 1))
     record = trainings.sampling(loop, scales=(1.0,), form="folded", teacher=None)
-    drawn = [] if maps else [_forward(dataset, loop, process, record), _coverage(process, record)]
+    few = student is not None and student.objective != "velocity_matching"
+    drawn = [] if few else [_forward(dataset, loop, process, record), _coverage(process, record)]
     oracle = randomness.generator("preflight", "oracle")
     return [*drawn, oracle_sampler.of_sampler(samplers.sampler(record), generator=oracle)]
 
@@ -80,13 +81,14 @@ def _objective(dataset: Dataset, loop: LoopParams, process: Process, velocity: T
     """The objective the stage trains with; a student's teacher is replaced by the true velocity of the batch."""
     if not isinstance(loop, StudentParams):
         return trainings.objective(process)
-    return velocity_matching.objective(
+    taught = teaching.guided(
         process,
         teacher=_Recorder(velocity),
         null=dataset.negative(),
         scale=loop.scales[0],
         interval=loop.guidance_interval,
     )
+    return velocity_matching.objective(process, taught=taught)
 
 
 def _seen(objective: Objective, batch: Batch, noise: Tensor, sigma: Tensor) -> _Seen:

@@ -14,7 +14,7 @@ from frostline.estimating.activations import Row
 from frostline.estimating.bases import Base
 from frostline.estimating.figures import Estimate, Figure, Stage
 from frostline.estimating.machines import Machine
-from frostline.estimating.memory import Bucket, Learning
+from frostline.estimating.memory import Bucket, Critic, Learning
 from frostline.estimating.networks import Network
 from frostline.estimating.rows import Rows
 from frostline.params import Params
@@ -81,9 +81,8 @@ def _students(settings: Params, machine: Machine, base: Base, family: Family | N
     found: list[Stage] = []
     for name, student in settings.students.items():
         teacher = networks.of_folder(student.teacher, settings, base.space, family)
-        follows = settings.followed_by(student) is not None
-        network = networks.of_student(teacher, student.layers, maps=follows)
-        asked = None if follows else teacher  # what it was seen to do lies there
+        network = networks.of_student(teacher, student.layers, maps=student.follows)
+        asked = None if student.follows else teacher  # what it was seen to do lies there
         found.append(_stage(f"distill@{name}", student, network, asked, machine, base))
     return found
 
@@ -94,12 +93,14 @@ def _stage(
     learning = Learning(
         network=network,
         teacher=teacher,
-        moved=networks.moved(network, loop),
+        moved=networks.moved(network, loop.optimizer),
         buckets=_buckets(name, loop, network, machine, base),
         dtype=machine.dtype(loop.compute),
         accumulate=loop.compute.accumulate,
         recompute=loop.compute.recompute,
         teacher_waits=isinstance(loop, StudentParams) and loop.offload_teacher,
+        critic=_critic(loop, teacher),
+        target=isinstance(loop, StudentParams) and loop.is_consistent,
     )
     steps = loop.steps if loop.stop_at is None else min(loop.stop_at, loop.steps)
     return Stage(
@@ -112,6 +113,15 @@ def _stage(
         ),
         notes=tuple(_notes(loop, network, teacher)),
     )
+
+
+def _critic(loop: LoopParams, teacher: Network | None) -> Critic | None:
+    """What learns beside a student of distribution matching: a network of all its teacher's layers."""
+    if not isinstance(loop, StudentParams) or loop.critic is None or teacher is None:
+        return None
+    whole = networks.of_student(teacher, range(teacher.config["num_layers"]))
+    moved = networks.moved(whole, loop.critic.optimizer)
+    return Critic(network=whole, moved=moved, updates=loop.critic.updates, jumps=loop.sampling.steps)
 
 
 def _parameters(network: Network, teacher: Network | None) -> list[Figure]:

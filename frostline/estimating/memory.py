@@ -28,6 +28,16 @@ class Bucket:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Critic:
+    """The network beside a student that learns what it makes."""
+
+    network: Network
+    moved: Moved
+    updates: int  # before each step of the student
+    jumps: int  # of the student's sampler
+
+
+@dataclass(frozen=True, kw_only=True)
 class Learning:
     """One training, as far as memory asks."""
 
@@ -39,6 +49,14 @@ class Learning:
     accumulate: int
     recompute: bool
     teacher_waits: bool = False  # on the host, but for the block that computes
+    critic: Critic | None = None
+    target: bool = False  # is there an average beside the one that is sampled?
+
+    @property
+    def largest(self) -> Network:
+        """Of the networks that learn, one after the other, the one that takes more."""
+        both = [self.network, *([self.critic.network] if self.critic else [])]
+        return max(both, key=lambda network: network.parameters)
 
     def together(self, bucket: Bucket, machine: Machine) -> int:
         """Rows that go through one process at once."""
@@ -48,7 +66,8 @@ class Learning:
 def figures(learning: Learning, machine: Machine) -> list[Figure]:
     """All parts, and the most that is held at once."""
     between = _between(learning, machine)
-    gradients = _bytes("gradients", learning.network.trained, MASTER, machine, "float32 sums")
+    why = "float32 sums" + ("; of the student or of its critic, whichever is more" if learning.critic else "")
+    gradients = _bytes("gradients", learning.largest.trained, MASTER, machine, why)
     whole = _whole(learning, machine)
     steps = [figure for bucket in learning.buckets for figure in _activations(learning, bucket, machine)]
     around = [*_muon(learning, machine), *_unrounded(learning.moved, machine)]
@@ -82,13 +101,9 @@ def _between(learning: Learning, machine: Machine) -> list[Figure]:
     found = [
         *frozen,
         _bytes("weights", network.trained, MASTER, machine, "float32 masters"),
-        Figure(
-            name="optimiser state",
-            value=(moved.means + 4 * moved.matrices) / machine.world,
-            unit="bytes",
-            formula=f"({_means(moved)} + 4 × {moved.matrices:,} of Muon){_spread(machine)}",
-        ),
+        _state("optimiser state", moved, machine),
         _bytes("average", network.trained, MASTER, machine, "what is sampled and saved"),
+        *_beside(learning, machine),
     ]
     if teacher is not None:
         numbers, width = teacher.parameters * teacher.experts, teacher.width_of_weight
@@ -98,6 +113,25 @@ def _between(learning: Learning, machine: Machine) -> list[Figure]:
             found.append(Figure(name="teacher", value=0, unit="bytes", formula=waiting))
         else:
             found.append(_bytes("teacher", numbers, width, machine, why))
+    return found
+
+
+def _state(name: str, moved: Moved, machine: Machine) -> Figure:
+    formula = f"({_means(moved)} + 4 × {moved.matrices:,} of Muon){_spread(machine)}"
+    return Figure(name=name, value=(moved.means + 4 * moved.matrices) / machine.world, unit="bytes", formula=formula)
+
+
+def _beside(learning: Learning, machine: Machine) -> list[Figure]:
+    """What moves beside a student."""
+    critic, found = learning.critic, []
+    if critic is not None:
+        why = "float32 masters of all layers that the student's come from"
+        found += [
+            _bytes("critic", critic.network.parameters, MASTER, machine, why),
+            _state("critic's optimiser state", critic.moved, machine),
+        ]
+    if learning.target:
+        found.append(_bytes("target", learning.network.parameters, MASTER, machine, "an average that is asked"))
     return found
 
 
@@ -139,7 +173,7 @@ def _whole_beside(network: Network, dtype: Dtype) -> Figure:
 
 def _activations(learning: Learning, bucket: Bucket, machine: Machine) -> list[Figure]:
     """What is kept for the way back, as params say and the other way, with what one row keeps."""
-    kept = activations.of(learning.network, bucket.row, learning.dtype, machine.device)
+    kept = activations.of(learning.largest, bucket.row, learning.dtype, machine.device)
     rows = learning.together(bucket, machine)
     straight = Figure(
         name=f"activations {bucket.name} kept",
@@ -269,7 +303,7 @@ def _host(learning: Learning, machine: Machine) -> list[Figure]:
 
 def _step(learning: Learning, bucket: Bucket, gradients: float, machine: Machine) -> float:
     """What a step of one bucket adds. Gradients come as activations go, block by block."""
-    kept = activations.of(learning.network, bucket.row, learning.dtype, machine.device)
+    kept = activations.of(learning.largest, bucket.row, learning.dtype, machine.device)
     rows = learning.together(bucket, machine)
     held = kept.recomputed(rows) if learning.recompute else kept.everything(rows)
     if learning.accumulate > 1:

@@ -19,7 +19,7 @@ from frostline.muon import ITERATIONS
 from frostline.networks import Transformer
 from frostline.optimizer import Optimizer
 from frostline.params import MODELS, Params
-from frostline.params.trainings import AdapterParams, LoopParams, ModelParams
+from frostline.params.trainings import AdapterParams, ModelParams, OptimizerParams
 from frostline.wan import configs, layouts, loading
 from frostline.wan.families import Family
 
@@ -163,9 +163,9 @@ def with_adapter(network: Network, adapter: AdapterParams) -> Network:
     return dataclasses.replace(network, adapter=adapter)
 
 
-def moved(network: Network, loop: LoopParams) -> Moved:
-    """What a training's optimisers move, asked of the optimiser itself."""
-    optimizer = Optimizer(network.module, loop.optimizer, loop.steps)
+def moved(network: Network, params: OptimizerParams) -> Moved:
+    """What a network's optimisers move, asked of the optimiser itself."""
+    optimizer = Optimizer(network.module, params, steps=1)  # how long they go on moves nothing else
     parts = {name: part.param_groups[0]["params"] for name, (part, _) in optimizer.parts.items()}
     shapes = collections.Counter((p.size(0), math.prod(p.shape[1:])) for p in parts.get("muon", []))
     means = {name: t for name, t in optimizer.tensors().items() if name.startswith("adamw.") and t.ndim}

@@ -36,6 +36,8 @@ def _step(learning: Learning, bucket: Bucket) -> Figure:
         theirs, experts = _forward(learning.teacher, bucket), learning.teacher.experts
         value += 2 * experts * theirs
         formula += f" + 2 × {f'{experts} × ' if experts > 1 else ''}{theirs:.4g} of the teacher"
+    more, said = _beside(learning, bucket, own)
+    value, formula = value + more, formula + said
     return Figure(
         name=f"a step {bucket.name}",
         value=bucket.batch * value,
@@ -54,6 +56,23 @@ def _own(learning: Learning, bucket: Bucket, forward: float) -> tuple[float, str
     beside = 2.0 * tokens * network.trained  # as if all of it saw every token
     value = (2 + again) * forward + attention + (3 + again) * beside
     formula = f"{2 + again} × {forward:.4g} + {attention:.4g} of attention + {3 + again} × {beside:.4g} of the adapter"
+    return value, formula
+
+
+def _beside(learning: Learning, bucket: Bucket, own: float) -> tuple[float, str]:
+    """Of what moves beside a student, of one row: on the mean it makes half of its jumps before the one that learns."""
+    value, formula = 0.0, ""
+    if learning.target:
+        value, formula = value + own, formula + f" + {own:.4g} of the target"
+    critic = learning.critic
+    if critic is not None:
+        theirs, before = _forward(critic.network, bucket), (critic.jumps - 1) / 2
+        again = 3 + int(learning.recompute)
+        value += before * own + theirs + critic.updates * ((before + 1) * own + again * theirs)
+        formula += (
+            f" + {before:g} × {own:.4g} before the jump + {theirs:.4g} of the critic + {critic.updates} updates × "
+            f"({before + 1:g} × {own:.4g} + {again} × {theirs:.4g})"
+        )
     return value, formula
 
 

@@ -1,8 +1,7 @@
 """The critic of distribution matching: the velocity of what a student makes, learned by flow matching on it.
 
     made       what the student made, at sigma_k: 0 where it makes clean latents, the expert boundary where the
-    high-noise
-               student of two makes its part of the way
+               high-noise student of two makes its part of the way
     sigma s    where the critic learns, in (sigma_k, .98]
     kept a     (1 - s) / (1 - sigma_k)
     added q    q^2 = s^2 - a^2 sigma_k^2
@@ -17,12 +16,16 @@ Source: Vincent, A Connection Between Score Matching and Denoising Autoencoders,
 al., Improved Distribution Matching Distillation, arXiv:2405.14867, section 3 (a critic learns every step).
 """
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from frostline import path
+import torch
+from torch import Tensor, nn
+
+from frostline import path, transformer
+from frostline.contract import Process
+from frostline.dataset import Batch
 from frostline.errors import WrongUse
-from frostline.objectives import squared_error
+from frostline.objectives import Objective, simulation, squared_error, times
 from frostline.path import VelocityFn
 
 
@@ -54,6 +57,21 @@ def losses(critic: VelocityFn, made: Tensor, extra: Tensor, sigma: Tensor, made_
     made = made.detach()
     noised = noised_on(made, extra, sigma, made_at)
     return weight(sigma, made_at).float() * squared_error(critic(noised, sigma), target(made, extra, sigma, made_at))
+
+
+def objective(process: Process, *, student: nn.Module, sigmas: Sequence[float]) -> Objective:
+    """The critic's loss on what a student makes of a batch's noise and captions, at ``sigmas`` (K,) of its sampler.
+
+    Its times are those of ``Simulated``; the network it is asked with is the critic.
+    """
+
+    def of_batch(network: nn.Module, batch: Batch, noise: Tensor, drawn: Tensor) -> Tensor:
+        with torch.no_grad():
+            clean = simulation.of_batch(student, batch, noise, drawn, process, sigmas)
+        extra = simulation.normal(drawn, noise, "critic")
+        return losses(transformer.velocity_fn(network, batch.text, process), clean, extra, drawn[:, times.SIGMA], 0.0)
+
+    return of_batch
 
 
 def _weights(sigma: Tensor, made_at: float) -> tuple[Tensor, Tensor]:

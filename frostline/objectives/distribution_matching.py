@@ -5,56 +5,23 @@
     grad    = (clean_fake - clean_real) / mean |made - clean_real|      per row
     L       = 1/2 || made - stopgrad(made - grad) ||^2
 
-clean_real and clean_fake are the teacher's and the critic's clean ends of noised. Backward simulation: the input of
-step j is what the student itself made of j - 1 steps, noised again, as the sampler ``renoise`` will do; inputs noised
-from data would train it where it is never sampled. L is no measure of quality: its size is the gradient's.
+clean_real and clean_fake are the teacher's and the critic's clean ends of noised; how something is made stands in
+``simulation``. L is no measure of quality: its size is the gradient's.
 Source: Yin et al., One-step Diffusion with Distribution Matching Distillation, arXiv:2311.18828, eq. 7 and 8;
-Improved Distribution Matching Distillation, arXiv:2405.14867, sections 4.1 (two time scales) and 4.5 (backward
-simulation). No GAN.
+Improved Distribution Matching Distillation, arXiv:2405.14867, section 4.1 (two time scales). No GAN.
 """
 
-import itertools
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from frostline import path, schedule
-from frostline.errors import WrongUse
+from frostline import path, transformer
+from frostline.contract import Process
+from frostline.dataset import Batch
+from frostline.objectives import Objective, simulation, times
+from frostline.objectives.teaching import Teaching
 from frostline.path import VelocityFn
-
-CLAMP = (0.02, 0.98)  # of the sigmas at which teacher and critic are compared
-GENERATOR_EVERY = 5  # steps of the critic for one of the student
-
-
-class Asked(NamedTuple):
-    """Where a step of the student begins."""
-
-    noised: Tensor  # (B, ...)
-    sigma: Tensor  # (B,)
-
-
-@torch.no_grad()
-def simulated(student: VelocityFn, noise: Tensor, sigmas: Tensor, step: int, generator: torch.Generator) -> Asked:
-    """The input of step ``step`` (from 0) of the sampler ``renoise`` on falling ``sigmas`` (K,), which begin at 1."""
-    if not 0 <= step < len(sigmas) or float(sigmas[0]) != 1.0:
-        raise WrongUse(f"step {step} of sigmas {sigmas.tolist()}: one of them, and the first must be 1")
-    rows, noised = noise.shape[0], noise
-    for here, there in itertools.pairwise(sigmas[: step + 1]):
-        clean = path.clean(noised, student(noised, here.expand(rows)), here)
-        fresh = torch.randn(noise.shape, generator=generator, dtype=noise.dtype, device=noise.device)
-        noised = path.noised(clean, fresh, there)
-    return Asked(noised, sigmas[step].expand(rows))
-
-
-def made(student: VelocityFn, asked: Asked) -> Tensor:
-    """The clean latents (B, ...) of one step, with gradients."""
-    return path.clean(asked.noised, student(*asked), asked.sigma)
-
-
-def draw_sigma(rows: int, shift: float, generator: torch.Generator) -> Tensor:
-    """Where teacher and critic are compared (B,): uniform in u, shifted, clamped."""
-    return schedule.draw_uniform(rows, shift, generator).clamp(*CLAMP)
 
 
 @torch.no_grad()
@@ -71,3 +38,18 @@ def losses(teacher: VelocityFn, critic: VelocityFn, clean: Tensor, noise: Tensor
     """A loss per row (B,) whose gradient by ``clean`` is ``gradient``, divided by the numbers in a row."""
     target = (clean - gradient(teacher, critic, clean, noise, sigma)).detach()
     return 0.5 * (clean.float() - target.float()).square().flatten(1).mean(1)
+
+
+def objective(process: Process, *, taught: Teaching, critic: nn.Module, sigmas: Sequence[float]) -> Objective:
+    """The loss of what a student makes of a batch's noise and captions, at ``sigmas`` (K,) of its sampler.
+
+    Its times are those of ``Simulated``; nothing of the batch's latents is read but their shape.
+    """
+
+    def of_batch(network: nn.Module, batch: Batch, noise: Tensor, drawn: Tensor) -> Tensor:
+        clean = simulation.of_batch(network, batch, noise, drawn, process, sigmas)
+        fake = transformer.velocity_fn(critic, batch.text, process)
+        extra = simulation.normal(drawn, noise, "compared")
+        return losses(taught(batch), fake, clean, extra, drawn[:, times.SIGMA])
+
+    return of_batch

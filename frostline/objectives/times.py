@@ -3,7 +3,7 @@
 Legend
     sigma  where a row is asked      (B,) float64
     end    where it is to go, below  (B,) float64
-    times  sigma, or [sigma, end]    (B,) or (B, 2)
+    times  sigma, or [sigma, end], or [sigma, step, key]    (B,), (B, 2) or (B, 3)
 
 What is drawn is a function of the generator alone, so that it is the same for any number of processes.
 """
@@ -19,6 +19,10 @@ from torch import Tensor
 from frostline import diffusion, schedule
 from frostline.contract import Process
 from frostline.errors import WrongUse
+
+SIGMA, STEP, KEY = 0, 1, 2  # columns of what Simulated draws
+CLAMP = (0.02, 0.98)  # of the sigmas at which teacher and critic are compared
+KEYS = 1 << 53  # whole numbers that float64 tells apart
 
 
 class Times(abc.ABC):
@@ -88,6 +92,56 @@ class Jumps(Times):
     def _at(self, begin: Tensor, end: Tensor) -> Tensor:
         found = torch.tensor(self.sigmas, dtype=torch.float64)
         return torch.stack([found[begin], found[end]], dim=1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Simulated(Times):
+    """Of students that learn on what they make: [sigma, step, key].
+
+    sigma  where what was made is compared, uniform in u, shifted, clamped
+    step   of their sampler that makes it, one for all rows: as many passes on every process
+    key    from which more noise is drawn for the row
+    """
+
+    steps: int  # of the sampler
+    shift: float
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """See Times."""
+        sigma = compared(rows, self.shift, generator)
+        step = torch.randint(self.steps, (1,), generator=generator).expand(rows)
+        key = torch.randint(KEYS, (rows,), generator=generator)
+        return torch.stack([sigma, step.double(), key.double()], dim=1)
+
+    def spread(self, rows: int) -> Tensor:
+        """See Times; what the last step makes."""
+        middle = (torch.arange(rows, dtype=torch.float64) + 0.5) / rows
+        sigma = schedule.shift(middle, self.shift).clamp(*CLAMP)
+        key = torch.arange(rows, dtype=torch.float64)
+        return torch.stack([sigma, torch.full_like(sigma, self.steps - 1), key], dim=1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Beside(Times):
+    """Those of two objectives side by side: [sigma of the first | columns of the second]."""
+
+    first: Times
+    second: Times
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """See Times."""
+        return torch.cat([self.first.draw(rows, generator)[:, None], self.second.draw(rows, generator)], dim=1)
+
+    def spread(self, rows: int) -> Tensor:
+        """See Times."""
+        return torch.cat([self.first.spread(rows)[:, None], self.second.spread(rows)], dim=1)
+
+
+def compared(rows: int, shift: float, generator: torch.Generator) -> Tensor:
+    """Where teacher and critic are compared (B,): uniform in u, shifted, clamped."""
+    return schedule.draw_uniform(rows, shift, generator).clamp(*CLAMP)
 
 
 def of(process: Process) -> Times:

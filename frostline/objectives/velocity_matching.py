@@ -12,13 +12,12 @@ interval: Kynkaanniemi et al., arXiv:2404.07724, section 3.
 import torch
 from torch import Tensor, nn
 
-from frostline import experts, path, transformer
+from frostline import path, transformer
 from frostline.contract import Process
 from frostline.dataset import Batch
-from frostline.experts import Agreed
-from frostline.objectives import Objective, inputs, squared_error, teaching
+from frostline.objectives import Objective, inputs, squared_error
+from frostline.objectives.teaching import Teaching
 from frostline.path import VelocityFn
-from frostline.velocities import Low
 
 
 def losses(student: VelocityFn, teacher: VelocityFn, noised: Tensor, sigma: Tensor) -> Tensor:
@@ -29,26 +28,13 @@ def losses(student: VelocityFn, teacher: VelocityFn, noised: Tensor, sigma: Tens
 
 
 def objective(
-    process: Process,
-    *,
-    teacher: nn.Module,
-    null: Tensor,
-    scale: float,
-    interval: tuple[float, float],
-    low: Low | None = None,
-    agreed: Agreed = experts.alone,
-    asked_at: inputs.Kind = "latents",
-    rollout_steps: int = 8,
+    process: Process, *, taught: Teaching, asked_at: inputs.Kind = "latents", rollout_steps: int = 8
 ) -> Objective:
-    """The loss of one batch; ``null`` and ``interval`` as of ``teaching.guided``.
+    """The loss of one batch.
 
-    ``low`` is the low-noise expert, where ``teacher`` is the high-noise one of two (``teaching``).
     ``asked_at`` says where the student is asked: on noised latents, or on rollouts of ``rollout_steps`` from noise,
     along the teacher's velocity or its own.
     """
-    taught = teaching.guided(
-        process, teacher=teacher, null=null, scale=scale, interval=interval, low=low, agreed=agreed
-    )
 
     def of_batch(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
         student, truth = transformer.velocity_fn(network, batch.text, process), taught(batch)

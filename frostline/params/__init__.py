@@ -117,7 +117,7 @@ class Params(Record):
     @pydantic.model_validator(mode="after")
     def _students_learn_from_what_is_made(self) -> "Params":
         for name, student in self.students.items():
-            follows = student.objective == "trajectory_matching"
+            follows = student.follows
             made = [f"{TRAJECTORIES}/{one}" for one in self.trajectories] if follows else [LATENTS]
             if student.data not in made:
                 raise ValueError(
@@ -131,8 +131,7 @@ class Params(Record):
 
     def followed_by(self, student: StudentParams) -> TrajectoriesParams | None:
         """The trajectories a student learns from; None if it learns on latents."""
-        follows = student.objective == "trajectory_matching"
-        return self.trajectories[Path(student.data).name] if follows else None
+        return self.trajectories[Path(student.data).name] if student.follows else None
 
     def models(self, folder: str | Path) -> list[Path]:
         """The model folders these params make: trained, tuned, then students.

@@ -38,6 +38,9 @@ class ModelParams(Record):
     patch_size: tuple[Positive, Positive, Positive]
 
 
+Beta = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
 class OptimizerParams(Record):
     """Muon on the matrices of the blocks, AdamW on the rest."""
 
@@ -47,16 +50,20 @@ class OptimizerParams(Record):
     warmup_steps: Count
     schedule: Literal["cosine", "constant"]
     clip: Rate
+    adam_betas: tuple[Beta, Beta] | None = records.unsaid()  # null: .9 and .95
     state_bits: Literal[8] | None = records.unsaid()  # of each of AdamW's two means of a weight; null: 32
 
 
 class SamplingParams(Record):
     """How the finished model is to be sampled: becomes the ``Sampling`` part of its contract."""
 
-    sampler: Literal["unipc", "euler", "flow_map"]  # the last of students that are told where to go
+    sampler: Literal["unipc", "euler", "renoise", "flow_map"]  # the last two of students of few steps
     steps: Positive
     shift: Rate
     guidance: Annotated[float, pydantic.Field(ge=0)]
+
+
+FEW_STEPS = ("renoise", "flow_map")  # samplers of students alone
 
 
 class FrozenLosses(Record):
@@ -177,12 +184,12 @@ class DataParams(LoopParams):
     diffusion: DiffusionParams | None = records.unsaid()  # the schedule of the other two
 
     @pydantic.model_validator(mode="after")
-    def is_no_flow_map(self) -> "DataParams":
-        """Refuse the sampler of networks that are told where to go: data alone teach none."""
-        if self.sampling.sampler == "flow_map":
+    def is_no_student(self) -> "DataParams":
+        """Refuse the samplers of students of few steps: data alone teach none."""
+        if self.sampling.sampler in FEW_STEPS:
             raise ValueError(
-                "sampling.sampler flow_map is that of students of trajectories; a training on data makes a velocity: "
-                "ask for unipc or euler"
+                f"sampling.sampler {self.sampling.sampler} is that of students of few steps; a training on data makes "
+                "a velocity: ask for unipc or euler"
             )
         return self
 
@@ -237,10 +244,33 @@ Scale = Annotated[float, pydantic.Field(ge=0)]
 Expert = Literal["high_noise", "low_noise"]
 
 
+VELOCITY, JUMPS, FLOW_MAP = ("unipc", "euler"), ("renoise",), ("flow_map",)
+SAMPLERS = {  # of what each objective makes
+    "velocity_matching": VELOCITY,
+    "consistency": JUMPS,
+    "distribution_matching": JUMPS,
+    "consistency_and_distribution": JUMPS,
+    "trajectory_matching": FLOW_MAP,
+}
+
+
+class CriticParams(Record):
+    """The network beside a student that learns what the student makes."""
+
+    updates: Positive  # before each step of the student
+    optimizer: OptimizerParams
+
+
 class StudentParams(LoopParams):
     """One student distilled with the teacher's guidance folded in."""
 
-    objective: Literal["velocity_matching", "trajectory_matching"]
+    objective: Literal[
+        "velocity_matching",
+        "consistency",
+        "trajectory_matching",
+        "distribution_matching",
+        "consistency_and_distribution",
+    ]
     teacher: str  # a model folder
     data: str  # data/latents, or data/trajectories/NAME of those that the teacher was seen to go; its index beside it
     layers: tuple[Count, ...]  # the teacher's layers the student starts from
@@ -248,18 +278,33 @@ class StudentParams(LoopParams):
     start_expert: Expert | None = records.unsaid()  # null, of two: high_noise
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
     offload_teacher: bool = records.unsaid(False)  # its weights wait on the host; a block of them is on the device
+    asked_at: Literal["teacher", "student"] | None = records.unsaid()  # velocity matching on rollouts of one of these
+    critic: CriticParams | None = records.unsaid()  # of distribution matching
+    distribution_weight: Rate | None = records.unsaid()  # of distribution matching beside consistency
 
     @property
     def scales(self) -> tuple[float, ...]:
         """The guidance that is folded in: of the teacher's one network, or of its two experts."""
         return self.guidance if isinstance(self.guidance, tuple) else (self.guidance,)
 
+    @property
+    def follows(self) -> bool:
+        """Whether it learns from what its teacher was seen to do, and never asks it."""
+        return self.objective == "trajectory_matching"
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether it learns to name one clean end, from an average of itself."""
+        return self.objective in ("consistency", "consistency_and_distribution")
+
+    @property
+    def matches_distribution(self) -> bool:
+        """Whether it learns on what it makes, beside a critic."""
+        return self.objective in ("distribution_matching", "consistency_and_distribution")
+
     @pydantic.model_validator(mode="after")
     def guidance_is_applied_once(self) -> "StudentParams":
-        """Refuse an interval without sigmas, guidance from outside on top of what is folded in, and a context.
-
-        Trajectories hold their captions and sigmas: nothing else can be drawn of them.
-        """
+        """Refuse an interval without sigmas, guidance from outside on top of what is folded in, and a context."""
         if self.context is not None:
             raise ValueError(f"context is {self.context}: students that continue clips are not built yet; leave it out")
         low, high = self.guidance_interval
@@ -267,15 +312,43 @@ class StudentParams(LoopParams):
             raise ValueError(f"guidance_interval {[low, high]} holds no sigma; give [low, high]")
         if self.sampling.guidance != 1.0:
             raise ValueError(f"sampling.guidance is {self.sampling.guidance:g}: guidance is folded in, so it must be 1")
-        maps = self.objective == "trajectory_matching"
-        if maps != (self.sampling.sampler == "flow_map"):
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def is_sampled_as_it_learned(self) -> "StudentParams":
+        """Refuse the sampler of another objective, and draws that mean nothing to this one.
+
+        Trajectories hold their captions and sigmas, and what a student makes begins at noise: nothing is drawn of them.
+        """
+        allowed = SAMPLERS[self.objective]
+        if self.sampling.sampler not in allowed:
             raise ValueError(
-                f"sampling.sampler {self.sampling.sampler}: {self.objective} makes a "
-                + ("flow map; ask for flow_map" if maps else "velocity; ask for unipc or euler")
+                f"sampling.sampler {self.sampling.sampler}: {self.objective} makes a student that is sampled by "
+                f"{' or '.join(allowed)}; ask for that"
             )
-        if maps and (self.caption_dropout, self.draws) != (0.0, "uniform"):
+        given = self.follows or self.objective == "distribution_matching"
+        if given and (self.caption_dropout, self.draws) != (0.0, "uniform"):
             raise ValueError(
-                f"caption_dropout {self.caption_dropout:g} and draws {self.draws}: trajectories were made with their "
-                "captions, and their points are drawn evenly; say 0.0 and uniform"
+                f"caption_dropout {self.caption_dropout:g} and draws {self.draws}: {self.objective} takes captions as "
+                "they are and sigmas evenly; say 0.0 and uniform"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def has_a_critic_where_one_is_asked(self) -> "StudentParams":
+        """Refuse a critic or a weight that nothing reads, a missing one, and a best by a loss that judges nothing."""
+        wanted = {"critic": self.matches_distribution}
+        wanted["distribution_weight"] = self.objective == "consistency_and_distribution"
+        if self.asked_at is not None and self.objective != "velocity_matching":
+            raise ValueError(f"asked_at is not read by {self.objective}: leave it out")
+        for name, needed in wanted.items():
+            if needed and getattr(self, name) is None:
+                raise ValueError(f"{self.objective} without {name}: add one (docs/training.md)")
+            if not needed and getattr(self, name) is not None:
+                raise ValueError(f"{name} is not read by {self.objective}: leave it out")
+        if self.matches_distribution and self.keep.best:
+            raise ValueError(
+                f"keep.best {self.keep.best}: the loss of {self.objective} is the size of a gradient and says nothing "
+                "of quality; set it to 0"
             )
         return self

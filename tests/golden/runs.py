@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import caching, digits, engine, models, students, trainings
+from frostline import caching, digits, engine, learning, models, students, trainings
 from frostline.caching import wanted
 from frostline.caching.pool import Pool
 from frostline.codec import Codec
 from frostline.engine import Outcome
 from frostline.manifest import Columns, Row
-from frostline.objectives import velocity_matching
+from frostline.processes import ALONE
 from frostline.store.reading import Latents
 from tests import conftest, tiny
 
@@ -68,16 +68,11 @@ def distill(folder: Path) -> Numbers:
     teacher = models.load(tiny.model(folder / "teacher"))
     meaning = students.contract(settings, rows, teacher)
     network, _ = students.begun(teacher, settings)
+    learned = learning.of(settings, network, trainings.process_of(meaning), rows, teacher, ALONE)
     job = engine.Job(
         name="distill tiny",
         network=network,
-        objective=velocity_matching.objective(
-            trainings.process_of(meaning),
-            teacher=teacher.transformer,
-            null=rows.null(),
-            scale=settings.scales[0],
-            interval=settings.guidance_interval,
-        ),
+        objective=learned.objective,
         dataset=rows,
         params=settings,
         contract=meaning,

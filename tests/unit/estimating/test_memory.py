@@ -1,5 +1,6 @@
 """Parts of memory against a step of the engine's own parts, in which every tensor's bytes are counted."""
 
+import copy
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -12,13 +13,16 @@ from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from frostline import averages, eight_bit, sharding, starts
+from frostline import averages, eight_bit, schedule, sharding, speed, starts
 from frostline.averages import OfPart
 from frostline.ema import Average
 from frostline.estimating import machines, memory, networks, work
 from frostline.estimating.memory import Bucket, Learning
 from frostline.estimating.walking import Held
 from frostline.muon import orthogonal
+from frostline.objectives import critic as of_critic
+from frostline.objectives import distribution_matching, teaching, times
+from frostline.objectives.times import Simulated
 from frostline.optimizer import Optimizer
 from frostline.params.trainings import AdapterParams, LaunchParams
 from frostline.processes import Team
@@ -45,7 +49,7 @@ def learning(network: networks.Network, **changed: Any) -> Learning:
     facts: dict[str, Any] = {
         "network": network,
         "teacher": None,
-        "moved": networks.moved(network, params),
+        "moved": networks.moved(network, params.optimizer),
         "buckets": [Bucket(name="9x64x64", share=1.0, batch=ROWS, row=measuring.row(network))],
         "dtype": "float32",
         "accumulate": 1,
@@ -209,3 +213,42 @@ def test_muon_s_operations_are_those_that_torch_counts():
             orthogonal(torch.ones(count, *shape))
     assert of.flops == counted.get_total_flops()
     assert of.matrices + of.rest == measuring.network().parameters
+
+
+@pytest.mark.parametrize("jumps", [1, 3])
+def test_a_student_that_learns_on_what_it_makes_beside_a_critic(jumps):
+    """Operations of a step against those torch counts, on the mean of all its jumps; and what moves is held."""
+    network, teacher = measuring.network(layers=4), measuring.network(layers=6)
+    critic = memory.Critic(
+        network=teacher, moved=networks.moved(teacher, tiny.train_params().optimizer), updates=2, jumps=jumps
+    )
+    of = learning(network, teacher=teacher, critic=critic, target=True)
+    step = {figure.name: figure.value for figure in work.figures(of, machine(), 1)}["a step 9x64x64"]
+    found = values(of, machine())
+    assert found["critic"] == 4 * teacher.parameters
+    assert found["target"] == 4 * network.parameters
+    assert found["gradients"] == 4 * teacher.parameters  # the larger of the two that learn
+    plain = values(learning(network, teacher=teacher), machine())
+    assert found["memory per device"] > plain["memory per device"] + found["critic"] + found["target"]
+
+    both = (teacher.module, copy.deepcopy(teacher.module))
+    sigmas = schedule.grid(jumps, 3.0)[:-1].tolist()
+    taught = teaching.guided(
+        measuring.PROCESS, teacher=both[0], null=torch.zeros(1, 12, 40), scale=2.0, interval=(0, 1)
+    )
+    learned = distribution_matching.objective(measuring.PROCESS, taught=taught, critic=both[1], sigmas=sigmas)
+    beside = of_critic.objective(measuring.PROCESS, student=network.module, sigmas=sigmas)
+    given = measuring.batch(ROWS)
+    counted = 0
+    for jump in range(jumps):
+        drawn = Simulated(steps=jumps, shift=3.0).spread(ROWS)
+        drawn[:, times.STEP] = jump
+        asked = (given, torch.randn_like(given.clean), drawn)
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            for _ in range(critic.updates):
+                beside(both[1], *asked).mean().backward()
+            learned(network.module, *asked).mean().backward()
+        counted += counter.get_total_flops() / jumps
+    row = measuring.row(network)
+    target = speed.forward_flops(network.config, row.tokens, row.text) * ROWS
+    assert counted == pytest.approx(step - target, rel=0.08)

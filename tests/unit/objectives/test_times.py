@@ -4,7 +4,7 @@ import torch
 from frostline import randomness, schedule
 from frostline.errors import WrongUse
 from frostline.objectives import times
-from frostline.objectives.times import Jumps
+from frostline.objectives.times import Beside, Jumps, Simulated
 from tests import tiny
 
 SIGMAS = tuple(schedule.grid(4, 3.0).tolist())
@@ -53,3 +53,32 @@ def test_a_validation_sees_every_jump():
 def test_jumps_that_lead_nowhere_are_refused(wrong, says):
     with pytest.raises(WrongUse, match=says):
         Jumps(**wrong)
+
+
+def test_what_is_simulated_is_one_step_of_the_sampler_for_all_rows():
+    drawn = [Simulated(steps=4, shift=5.0).draw(2000, randomness.generator("simulated", n)) for n in range(40)]
+    assert {float(one[0, times.STEP]) for one in drawn} == {0.0, 1.0, 2.0, 3.0}
+    for one in drawn:
+        assert one[:, times.STEP].unique().numel() == 1
+        assert one[:, times.KEY].unique().numel() == 2000
+        assert one.equal(one.round()) is False  # sigmas are no whole numbers
+        assert one[:, times.KEY].equal(one[:, times.KEY].round())
+    sigma = torch.cat([one[:, times.SIGMA] for one in drawn])
+    assert (float(sigma.min()), float(sigma.max())) == pytest.approx(times.CLAMP, abs=1e-3)
+    assert float((sigma < 5 / 6).double().mean()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_validation_looks_at_what_the_last_step_makes():
+    spread = Simulated(steps=4, shift=5.0).spread(6)
+    assert spread[:, times.STEP].tolist() == [3.0] * 6
+    assert spread[:, times.KEY].tolist() == [0, 1, 2, 3, 4, 5]
+    assert bool((spread[:, times.SIGMA].diff() > 0).all())
+
+
+def test_two_objectives_draw_side_by_side():
+    first, second = times.of(tiny.process(draws="uniform")), Simulated(steps=2, shift=3.0)
+    drawn = Beside(first=first, second=second).draw(5, randomness.generator("times"))
+    one = randomness.generator("times")
+    assert drawn[:, 0].equal(first.draw(5, one))
+    assert drawn[:, 1:].equal(second.draw(5, one))
+    assert Beside(first=first, second=second).spread(3).shape == (3, 4)

@@ -96,12 +96,15 @@ def test_of_two_experts_each_row_learns_from_the_one_that_serves_it_under_its_gu
         taught(batch())(path.noised(CLEAN, NOISE, SIGMA), SIGMA)
 
 
+def guided(teacher, scale=2.0):
+    """What a teacher teaches at every sigma."""
+    return teaching.guided(tiny.process(), teacher=teacher, null=NULL, scale=scale, interval=EVERYWHERE)
+
+
 def test_the_teacher_itself_has_no_loss_at_scale_one_and_some_at_two(teacher):
     losses = {}
     for scale in (1.0, 2.0):
-        objective = velocity_matching.objective(
-            tiny.process(), teacher=teacher, null=NULL, scale=scale, interval=EVERYWHERE
-        )
+        objective = velocity_matching.objective(tiny.process(), taught=guided(teacher, scale))
         losses[scale] = objective(teacher, batch(), NOISE, SIGMA)
     assert losses[1.0].max() < 1e-10
     assert losses[2.0].min() > 1e-4
@@ -111,7 +114,7 @@ def test_the_teacher_itself_has_no_loss_at_scale_one_and_some_at_two(teacher):
 
 def test_gradients_reach_the_student_and_never_the_teacher():
     teacher, student = tiny.network(0), tiny.network(1)
-    objective = velocity_matching.objective(tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE)
+    objective = velocity_matching.objective(tiny.process(), taught=guided(teacher))
     objective(student, batch(), NOISE, SIGMA).mean().backward()
     assert all(p.grad is not None for p in student.parameters())
     assert all(p.grad is None for p in teacher.parameters())
@@ -140,11 +143,9 @@ def test_the_loss_is_asked_where_it_is_told_and_the_target_gets_no_gradient():
 def test_rollouts_ask_where_noise_was_carried_to_and_pure_noise_at_sigma_one_only(teacher, asked_at):
     student, given = Watched(tiny.network(1)), batch()
     sigma = torch.tensor([1.0, 0.6, 0.2], dtype=torch.float64)
-    objective = velocity_matching.objective(
-        tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE, asked_at=asked_at, rollout_steps=4
-    )
+    objective = velocity_matching.objective(tiny.process(), taught=guided(teacher), asked_at=asked_at, rollout_steps=4)
     losses = objective(student, given, NOISE, sigma)
-    taught = teaching.guided(tiny.process(), teacher=teacher, null=NULL, scale=2.0, interval=EVERYWHERE)(given)
+    taught = guided(teacher)(given)
     own = transformer.velocity_fn(student.network, given.text, tiny.process())
     followed = {"teacher": taught, "student": own}[asked_at]
     expected = inputs.rolled_out(followed, NOISE, sigma, steps=4, shift=tiny.process().shift)

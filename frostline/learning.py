@@ -1,0 +1,139 @@
+"""What each objective asks of a student: a loss of its rows, the sigmas they are asked at, the networks beside it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from frostline import models, sharding, students
+from frostline.companions import Companion, Critic, Target
+from frostline.contract import Process
+from frostline.dataset import Batch, Dataset
+from frostline.errors import FrostlineError
+from frostline.networks import Transformer
+from frostline.objectives import (
+    Objective,
+    consistency,
+    critic,
+    distribution_matching,
+    teaching,
+    trajectory_matching,
+    velocity_matching,
+)
+from frostline.objectives.teaching import Teaching
+from frostline.objectives.times import Beside, Jumps, Sigmas, Simulated, Times
+from frostline.params.trainings import StudentParams
+from frostline.processes import Team
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What a student is asked, at which times, and what moves beside it."""
+
+    objective: Objective
+    times: Times | None = None  # None: those its contract draws
+    companions: tuple[Companion, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pupil:
+    """A student before its first step, and all that it learns from."""
+
+    params: StudentParams
+    network: Transformer  # not placed yet
+    process: Process
+    dataset: Dataset
+    taught: Teaching | None  # None: its teacher is not asked
+    critic: Transformer | None  # not placed yet; None: it needs none
+    team: Team
+
+
+def of(
+    params: StudentParams, network: Transformer, process: Process, dataset: Dataset, teacher: models.Model, team: Team
+) -> Learning:
+    """What a student of these params learns; places the teacher where ``team`` computes, if it is asked at all."""
+    critic = students.critic(teacher, params) if params.matches_distribution else None  # before the teacher is placed
+    taught = None if params.follows else _taught(params, process, dataset, teacher, team)
+    pupil = Pupil(
+        params=params, network=network, process=process, dataset=dataset, taught=taught, critic=critic, team=team
+    )
+    return OBJECTIVES[params.objective](pupil)
+
+
+def _taught(params: StudentParams, process: Process, dataset: Dataset, teacher: models.Model, team: Team) -> Teaching:
+    compute = params.compute.model_copy(update={"recompute": False})  # nothing goes back through it
+    for one in teacher.networks:
+        sharding.place(one.requires_grad_(False), compute, team, offload=params.offload_teacher)
+    return teaching.guided(
+        process,
+        teacher=teacher.transformer,
+        null=dataset.negative().to(team.device),
+        scale=params.scales[0],
+        interval=params.guidance_interval,
+        low=teacher.second(params.scales[-1]),
+        agreed=team.any,
+    )
+
+
+def _velocity_matching(pupil: Pupil) -> Learning:
+    asked_at = pupil.params.asked_at or "latents"
+    return Learning(
+        objective=velocity_matching.objective(pupil.process, taught=_needed(pupil.taught), asked_at=asked_at)
+    )
+
+
+def _trajectory_matching(pupil: Pupil) -> Learning:
+    sigmas = students.kept(pupil.params, pupil.dataset).sigmas
+    return Learning(objective=trajectory_matching.objective(pupil.process, sigmas=sigmas), times=Jumps(sigmas=sigmas))
+
+
+def _consistency(pupil: Pupil) -> Learning:
+    target = Target(pupil.network, consistency.EMA_DECAY, pupil.params, pupil.team)
+    objective = consistency.objective(pupil.process, taught=_needed(pupil.taught), average=target.network)
+    return Learning(objective=objective, companions=(target,))
+
+
+def _distribution_matching(pupil: Pupil) -> Learning:
+    params, sigmas = pupil.params, students.simulated(pupil.params)
+    drawn = Simulated(steps=len(sigmas), shift=params.shift)
+    learned = critic.objective(pupil.process, student=pupil.network, sigmas=sigmas)
+    beside = Critic(_needed(pupil.critic), learned, drawn, _needed(params.critic), params, pupil.team)
+    objective = distribution_matching.objective(
+        pupil.process, taught=_needed(pupil.taught), critic=beside.network, sigmas=sigmas
+    )
+    return Learning(objective=objective, times=drawn, companions=(beside,))
+
+
+def _consistency_and_distribution(pupil: Pupil) -> Learning:
+    """Both losses of a row: the first holds on to where the teacher goes, the second to what is likely there."""
+    first, second = _consistency(pupil), _distribution_matching(pupil)
+    weight = _needed(pupil.params.distribution_weight)
+
+    def of_batch(network: nn.Module, batch: Batch, noise: Tensor, drawn: Tensor) -> Tensor:
+        held = first.objective(network, batch, noise, drawn[:, 0])
+        return held + weight * second.objective(network, batch, noise, drawn[:, 1:])
+
+    return Learning(
+        objective=of_batch,
+        times=Beside(first=Sigmas(process=pupil.process), second=_needed(second.times)),
+        companions=(*first.companions, *second.companions),
+    )
+
+
+def _needed(what: T | None) -> T:
+    """What the params of an objective and ``of`` see to; raises FrostlineError if they did not."""
+    if what is None:
+        raise FrostlineError("an objective was begun without what it asks: see frostline/learning.py")
+    return what
+
+
+OBJECTIVES: Mapping[str, Callable[[Pupil], Learning]] = {
+    "velocity_matching": _velocity_matching,
+    "consistency": _consistency,
+    "trajectory_matching": _trajectory_matching,
+    "distribution_matching": _distribution_matching,
+    "consistency_and_distribution": _consistency_and_distribution,
+}
