@@ -84,7 +84,10 @@ def test_a_list_that_does_not_begin_with_pure_noise_is_refused():
 def test_a_network_is_shown_what_its_own_sampler_shows_it():
     """Every row by its own key: what else is in the batch, and on which process, changes nothing."""
     clean, text = randomness.normal((3, 4, 1, 2, 2), "clean"), randomness.normal((3, 6, 8), "text")
-    network, given = tiny.network(1), Batch(rows=(0, 1, 2), clean=clean, text=text, dropped=torch.zeros(3, dtype=bool))
+    network, given = (
+        tiny.network(1),
+        Batch(rows=(0, 1, 2), clean=clean, text=text, dropped=torch.zeros(3, dtype=torch.bool)),
+    )
     noise = randomness.normal(tuple(given.clean.shape), "simulated")
     drawn = Simulated(steps=4, shift=5.0).spread(len(noise))
     sigmas = SIGMAS.tolist()
