@@ -2,6 +2,7 @@
 
 Critic  distribution matching: learns the velocity of what the student makes, some updates before each of its steps
 Target  consistency: an average of the student, quicker than the one that is sampled
+Warmth  flow maps: no network, but the weight of the derivative, which grows with the steps
 """
 
 import abc
@@ -16,7 +17,7 @@ from frostline.dataset import Batch
 from frostline.ema import Average
 from frostline.errors import FrostlineError
 from frostline.networks import Transformer
-from frostline.objectives import Objective
+from frostline.objectives import Objective, flow_map
 from frostline.objectives.times import Times
 from frostline.optimizer import Optimizer
 from frostline.params.trainings import CriticParams, LoopParams
@@ -125,6 +126,27 @@ class Target(Companion):
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """See Companion."""
         return {"target": self._average.network.state_dict()}
+
+
+@final
+class Warmth(Companion):
+    """How much the derivative of a flow map counts at a step."""
+
+    def __init__(self, steps: int) -> None:
+        """It counts in full after ``steps``."""
+        self._steps, self._step = steps, 0
+
+    def __call__(self) -> float:
+        """The weight now, from 0 to 1."""
+        return flow_map.warmed(self._step, self._steps)
+
+    def lead(self, batch: Batch, step: int) -> None:  # noqa: ARG002 (a step's number is all that counts)
+        """See Companion."""
+        self._step = step
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """See Companion: nothing, the step says it all."""
+        return {}
 
 
 def lagging(told: Mapping[str, float]) -> str | None:

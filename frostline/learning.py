@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from frostline import models, sharding, students
-from frostline.companions import Companion, Critic, Target
+from frostline.companions import Companion, Critic, Target, Warmth
 from frostline.contract import Process
 from frostline.dataset import Batch, Dataset
 from frostline.errors import FrostlineError
@@ -17,12 +17,14 @@ from frostline.objectives import (
     consistency,
     critic,
     distribution_matching,
+    flow_map,
     teaching,
     trajectory_matching,
     velocity_matching,
 )
+from frostline.objectives.flow_map import Ends
 from frostline.objectives.teaching import Teaching
-from frostline.objectives.times import Beside, Jumps, Sigmas, Simulated, Times
+from frostline.objectives.times import Beside, Between, Jumps, Sigmas, Simulated, Times
 from frostline.params.trainings import StudentParams
 from frostline.processes import Team
 
@@ -56,14 +58,15 @@ def of(
 ) -> Learning:
     """What a student of these params learns; places the teacher where ``team`` computes, if it is asked at all."""
     critic = students.critic(teacher, params) if params.matches_distribution else None  # before the teacher is placed
-    taught = None if params.follows else _taught(params, process, dataset, teacher, team)
+    taught = None if params.follows else _taught(params, dataset, teacher, team)
     pupil = Pupil(
         params=params, network=network, process=process, dataset=dataset, taught=taught, critic=critic, team=team
     )
     return OBJECTIVES[params.objective](pupil)
 
 
-def _taught(params: StudentParams, process: Process, dataset: Dataset, teacher: models.Model, team: Team) -> Teaching:
+def _taught(params: StudentParams, dataset: Dataset, teacher: models.Model, team: Team) -> Teaching:
+    process, _ = teacher.sampled()
     compute = params.compute.model_copy(update={"recompute": False})  # nothing goes back through it
     for one in teacher.networks:
         sharding.place(one.requires_grad_(False), compute, team, offload=params.offload_teacher)
@@ -94,6 +97,14 @@ def _consistency(pupil: Pupil) -> Learning:
     target = Target(pupil.network, consistency.EMA_DECAY, pupil.params, pupil.team)
     objective = consistency.objective(pupil.process, taught=_needed(pupil.taught), average=target.network)
     return Learning(objective=objective, companions=(target,))
+
+
+def _flow_map(pupil: Pupil) -> Learning:
+    tangent = _needed(pupil.params.tangent)
+    warmth = Warmth(tangent.warmup_steps)
+    objective = flow_map.objective(pupil.process, taught=_needed(pupil.taught), delta=tangent.delta, warmth=warmth)
+    ends = Ends(at_start=tangent.at_start, at_zero=tangent.at_zero)
+    return Learning(objective=objective, times=Between(process=pupil.process, ends=ends), companions=(warmth,))
 
 
 def _distribution_matching(pupil: Pupil) -> Learning:
@@ -134,6 +145,7 @@ OBJECTIVES: Mapping[str, Callable[[Pupil], Learning]] = {
     "velocity_matching": _velocity_matching,
     "consistency": _consistency,
     "trajectory_matching": _trajectory_matching,
+    "flow_map": _flow_map,
     "distribution_matching": _distribution_matching,
     "consistency_and_distribution": _consistency_and_distribution,
 }

@@ -6,6 +6,7 @@
     distribution_matching          a velocity  captions      those it learned, noise added between
     consistency_and_distribution   a velocity  latents       those it learned, noise added between
     trajectory_matching            a flow map  trajectories  those that divide their points
+    flow_map                       a flow map  latents       any
 
 What each asks of its rows stands in ``learning``.
 """
@@ -35,10 +36,11 @@ def contract(student: StudentParams, dataset: Dataset, teacher: models.Model) ->
     theirs, _ = teacher.sampled()
     process = trainings.process(student, patch_size=theirs.patch_size)
     sampled = trainings.sampling(student, scales=student.scales, form="folded", teacher=teacher.training.weights_digest)
-    if student.follows:
+    if student.maps:
         process = process.model_copy(update={"prediction": "mean_velocity"})
+    if student.follows:
         sampled = _between_points(student, sampled, kept(student, dataset))
-    elif student.objective != "velocity_matching":
+    elif sampled.sampler == "renoise":
         sampled = _with_noise_between(student, sampled)
     meaning = Contract(latent_space=dataset.space, process=process, sampling=sampled)
     return trainings.steered(meaning, dataset.negative_prompt)
@@ -187,7 +189,7 @@ def begun(teacher: models.Model, student: StudentParams) -> tuple[Transformer, d
 
     Of two experts the sources are named from the teacher's folder.
     """
-    of_layers = transformer.flow_map_from_layers if student.follows else transformer.from_layers
+    of_layers = transformer.flow_map_from_layers if student.maps else transformer.from_layers
     network, sources = of_layers(_begins(teacher, student), student.layers)
     if teacher.low is None:
         return network, sources

@@ -351,6 +351,17 @@ def few_steps_params(**changed: Any) -> StudentParams:
     return student_params(**{**values, **changed})
 
 
+def mapping_params(**changed: Any) -> StudentParams:
+    """A flow map that learns by its own derivative, as params.yaml would say it."""
+    values: dict[str, Any] = {
+        "objective": "flow_map",
+        "tangent": {"at_start": 0.5, "at_zero": 0.25, "warmup_steps": 3, "delta": 0.0005},
+        "sampling": {"sampler": "flow_map", "steps": 2, "shift": 3.0, "guidance": 1.0},
+        "validate_every": {"steps": 3},
+    }
+    return student_params(**{**values, **changed})
+
+
 def jumping_params(objective: str, **changed: Any) -> StudentParams:
     """A student of two steps with noise between them, as params.yaml would say it; its critic learns twice a step."""
     values: dict[str, Any] = {

@@ -81,7 +81,7 @@ def _students(settings: Params, machine: Machine, base: Base, family: Family | N
     found: list[Stage] = []
     for name, student in settings.students.items():
         teacher = networks.of_folder(student.teacher, settings, base.space, family)
-        network = networks.of_student(teacher, student.layers, maps=student.follows)
+        network = networks.of_student(teacher, student.layers, maps=student.maps)
         asked = None if student.follows else teacher  # what it was seen to do lies there
         found.append(_stage(f"distill@{name}", student, network, asked, machine, base))
     return found

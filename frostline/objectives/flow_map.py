@@ -11,15 +11,19 @@ arXiv:2406.07507, and Sabour et al., Align Your Flow, arXiv:2506.14603, eq. 6 (f
 arXiv:2410.11081, section 4 (warm-up and normalisation of the tangent, r = 0).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from frostline import path, schedule
+from frostline import path, schedule, transformer
+from frostline.contract import Process
+from frostline.dataset import Batch
 from frostline.errors import WrongUse
-from frostline.objectives import squared_error
+from frostline.objectives import Objective, squared_error
+from frostline.objectives.teaching import Teaching
 from frostline.path import FlowMapFn, VelocityFn
 
 DELTA = 0.005  # of the central difference, in sigma
@@ -111,6 +115,25 @@ def losses(
             error = error / (path.broadcast(_rms(error), error) + NORMALISER)
         target = predicted - error
     return squared_error(predicted, target)
+
+
+def objective(process: Process, *, taught: Teaching, delta: float, warmth: Callable[[], float]) -> Objective:
+    """The loss of one batch on noised latents, whose times are sigma and end (B, 2), by central differences.
+
+    ``warmth`` says the weight of the derivative now. Errors are normalised: the fastest waves of Wan's embedded time
+    turn once in .006 of sigma, and their tangents would rule.
+    """
+    derivative = functools.partial(difference, delta=delta)
+
+    def of_batch(network: nn.Module, batch: Batch, noise: Tensor, times: Tensor) -> Tensor:
+        sigma, end = times.unbind(1)
+        student = transformer.flow_map_fn(network, batch.text, process)
+        noised = path.noised(batch.clean, noise, sigma)
+        return losses(
+            student, taught(batch), noised, sigma, end, derivative=derivative, warmth=warmth(), normalised=True
+        )
+
+    return of_batch
 
 
 def warmed(step: int, steps: int) -> float:

@@ -19,6 +19,7 @@ from torch import Tensor
 from frostline import diffusion, schedule
 from frostline.contract import Process
 from frostline.errors import WrongUse
+from frostline.objectives.flow_map import Ends
 
 SIGMA, STEP, KEY = 0, 1, 2  # columns of what Simulated draws
 CLAMP = (0.02, 0.98)  # of the sigmas at which teacher and critic are compared
@@ -137,6 +138,25 @@ class Beside(Times):
     def spread(self, rows: int) -> Tensor:
         """See Times."""
         return torch.cat([self.first.spread(rows)[:, None], self.second.spread(rows)], dim=1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Between(Times):
+    """A sigma for each row as a contract says, and an end below it: [sigma, end]."""
+
+    process: Process
+    ends: Ends
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """See Times."""
+        sigma = Sigmas(process=self.process).draw(rows, generator)
+        return torch.stack([sigma, self.ends.draw(sigma, self.process.shift, generator)], dim=1)
+
+    def spread(self, rows: int) -> Tensor:
+        """See Times; each goes all the way."""
+        sigma = Sigmas(process=self.process).spread(rows)
+        return torch.stack([sigma, torch.zeros_like(sigma)], dim=1)
 
 
 def compared(rows: int, shift: float, generator: torch.Generator) -> Tensor:

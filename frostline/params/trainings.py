@@ -251,6 +251,7 @@ SAMPLERS = {  # of what each objective makes
     "distribution_matching": JUMPS,
     "consistency_and_distribution": JUMPS,
     "trajectory_matching": FLOW_MAP,
+    "flow_map": FLOW_MAP,
 }
 
 
@@ -261,6 +262,22 @@ class CriticParams(Record):
     optimizer: OptimizerParams
 
 
+class TangentParams(Record):
+    """How a flow map learns by its own derivative: see ``frostline.objectives.flow_map``."""
+
+    at_start: Share  # of the rows: their end is their sigma, which is velocity matching
+    at_zero: Share  # of the rows: their end is 0, which is consistency; the rest ends between
+    warmup_steps: Count  # over which the derivative gains its weight
+    delta: Rate  # of the central difference, in sigma: .0005 in float32, .005 in bfloat16
+
+    @pydantic.model_validator(mode="after")
+    def shares_are_shares(self) -> "TangentParams":
+        """Refuse more rows than there are."""
+        if self.at_start + self.at_zero > 1:
+            raise ValueError(f"at_start {self.at_start:g} and at_zero {self.at_zero:g}: shares of one whole")
+        return self
+
+
 class StudentParams(LoopParams):
     """One student distilled with the teacher's guidance folded in."""
 
@@ -268,6 +285,7 @@ class StudentParams(LoopParams):
         "velocity_matching",
         "consistency",
         "trajectory_matching",
+        "flow_map",
         "distribution_matching",
         "consistency_and_distribution",
     ]
@@ -279,6 +297,7 @@ class StudentParams(LoopParams):
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
     offload_teacher: bool = records.unsaid(False)  # its weights wait on the host; a block of them is on the device
     asked_at: Literal["teacher", "student"] | None = records.unsaid()  # velocity matching on rollouts of one of these
+    tangent: TangentParams | None = records.unsaid()  # of the flow map
     critic: CriticParams | None = records.unsaid()  # of distribution matching
     distribution_weight: Rate | None = records.unsaid()  # of distribution matching beside consistency
 
@@ -291,6 +310,11 @@ class StudentParams(LoopParams):
     def follows(self) -> bool:
         """Whether it learns from what its teacher was seen to do, and never asks it."""
         return self.objective == "trajectory_matching"
+
+    @property
+    def maps(self) -> bool:
+        """Whether it is told where to go, and makes the mean velocity up to there."""
+        return SAMPLERS[self.objective] == FLOW_MAP
 
     @property
     def is_consistent(self) -> bool:
@@ -337,7 +361,7 @@ class StudentParams(LoopParams):
     @pydantic.model_validator(mode="after")
     def has_a_critic_where_one_is_asked(self) -> "StudentParams":
         """Refuse a critic or a weight that nothing reads, a missing one, and a best by a loss that judges nothing."""
-        wanted = {"critic": self.matches_distribution}
+        wanted = {"critic": self.matches_distribution, "tangent": self.objective == "flow_map"}
         wanted["distribution_weight"] = self.objective == "consistency_and_distribution"
         if self.asked_at is not None and self.objective != "velocity_matching":
             raise ValueError(f"asked_at is not read by {self.objective}: leave it out")
@@ -346,7 +370,7 @@ class StudentParams(LoopParams):
                 raise ValueError(f"{self.objective} without {name}: add one (docs/training.md)")
             if not needed and getattr(self, name) is not None:
                 raise ValueError(f"{name} is not read by {self.objective}: leave it out")
-        if self.matches_distribution and self.keep.best:
+        if (self.matches_distribution or self.objective == "flow_map") and self.keep.best:
             raise ValueError(
                 f"keep.best {self.keep.best}: the loss of {self.objective} is the size of a gradient and says nothing "
                 "of quality; set it to 0"

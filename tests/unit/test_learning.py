@@ -1,6 +1,7 @@
 """Each objective of students through the training loop: what it moves, what it asks, and that it goes on to the bit."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from frostline.params.trainings import StudentParams
 from tests import tiny
 
 JUMPING = ["consistency", "distribution_matching", "consistency_and_distribution"]
+ALL = [*JUMPING, "flow_map"]
 LONG = {"steps": 8, "checkpoint_every": 2, "validate_every": {"steps": 3}}
 
 
@@ -33,10 +35,12 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> models.Model:
 
 def job(folder: Path, rows: Dataset, teacher: models.Model, objective: str, **changed: Any) -> engine.Job:
     folder.mkdir(exist_ok=True)
-    return tiny.distillation(folder, rows, teacher, tiny.jumping_params(objective, **{**LONG, **changed}))
+    facts = {**LONG, **changed}
+    student = tiny.mapping_params(**facts) if objective == "flow_map" else tiny.jumping_params(objective, **facts)
+    return tiny.distillation(folder, rows, teacher, student)
 
 
-@pytest.mark.parametrize("objective", JUMPING)
+@pytest.mark.parametrize("objective", ALL)
 def test_a_student_moves_and_its_teacher_does_not(tmp_path: Path, rows: Dataset, teacher: models.Model, objective: str):
     made = job(tmp_path, rows, teacher, objective)
     before = {name: tensor.clone() for name, tensor in made.network.state_dict().items()}
@@ -50,7 +54,7 @@ def test_a_student_moves_and_its_teacher_does_not(tmp_path: Path, rows: Dataset,
     assert all(set(point) == {"step", "loss", *told} for point in outcome.progress.curve)
 
 
-@pytest.mark.parametrize("objective", JUMPING)
+@pytest.mark.parametrize("objective", ALL)
 def test_a_distillation_that_was_cut_goes_on_to_the_same_bytes(
     tmp_path: Path, rows: Dataset, teacher: models.Model, objective: str
 ):
@@ -75,7 +79,7 @@ def test_a_distillation_that_was_cut_goes_on_to_the_same_bytes(
     assert published("cut", again) == whole
 
 
-@pytest.mark.parametrize("objective", JUMPING)
+@pytest.mark.parametrize("objective", ALL)
 def test_parts_of_a_batch_learn_what_the_whole_does(
     tmp_path: Path, rows: Dataset, teacher: models.Model, objective: str
 ):
@@ -186,6 +190,9 @@ def test_another_sampling_is_refused(
     ("objective", "changed", "says"),
     [
         ("distribution_matching", {"critic": None}, "without critic"),
+        ("flow_map", {"tangent": None}, "without tangent"),
+        ("flow_map", {"keep": {"last": 2, "best": 1, "milestones": None}}, "says nothing of quality"),
+        ("flow_map", {"tangent": {"at_start": 0.6, "at_zero": 0.6, "warmup_steps": 0, "delta": 0.001}}, "one whole"),
         ("consistency", {"asked_at": "student"}, "asked_at is not read by consistency"),
         ("consistency", {"distribution_weight": 0.1}, "distribution_weight is not read by consistency"),
         ("consistency_and_distribution", {"distribution_weight": None}, "without distribution_weight"),
@@ -200,7 +207,9 @@ def test_another_sampling_is_refused(
 )
 def test_params_that_do_not_fit_the_objective_are_refused(objective: str, changed: dict[str, Any], says: str):
     with pytest.raises(WrongUse, match=says):
-        tiny.jumping_params(objective, **changed)
+        (tiny.mapping_params if objective == "flow_map" else functools.partial(tiny.jumping_params, objective))(
+            **changed
+        )
 
 
 def test_velocities_are_matched_on_the_rollouts_that_params_ask_for(
@@ -225,3 +234,22 @@ def test_moments_decay_as_params_say(tmp_path: Path, rows: Dataset, teacher: mod
     own, theirs = Optimizer(made.network, made.params.optimizer, 1), beside.optimizer
     assert own.parts["adamw"][0].defaults["betas"] == (0.9, 0.95)
     assert theirs.parts["adamw"][0].defaults["betas"] == (0.0, 0.999)
+
+
+def test_a_flow_map_is_sampled_in_any_number_of_steps(tmp_path: Path, rows: Dataset, teacher: models.Model):
+    made = job(tmp_path, rows, teacher, "flow_map")
+    found = made.contract.sampling
+    assert found is not None
+    assert made.process.prediction == "mean_velocity"
+    for steps in (1, 3, 7):
+        sampling.refuse_forbidden(found, steps=steps)
+        assert len(sampling.sampler(found).sigmas(steps, 3.0)) == steps + 1
+
+
+def test_the_derivative_gains_its_weight_step_by_step(rows: Dataset):
+    warmth, batch = companions.Warmth(4), rows.batch([0])
+    found = []
+    for step in (0, 1, 2, 4, 9):
+        warmth.lead(batch, step)
+        found.append(warmth())
+    assert found == [0.0, 0.25, 0.5, 1.0, 1.0]
