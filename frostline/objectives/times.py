@@ -61,27 +61,30 @@ class Sigmas(Times):
 class Jumps(Times):
     """Two points of a trajectory for each row, of those that were kept.
 
-    A share of the rows begins at the noise, a share goes all the way: those jumps decide how few steps do.
+    A share of the rows begins at the noise, one ends clean, one does both: those jumps decide how few steps do.
     """
 
     sigmas: Sequence[float]  # falling from 1 to 0
     from_noise: float = 0.25
     to_clean: float = 0.25
+    whole: float = 0.25
 
     def __post_init__(self) -> None:
         falls = all(a > b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False))
-        if len(self.sigmas) < 2 or not falls or min(self.from_noise, self.to_clean) < 0:
+        shares = (self.from_noise, self.to_clean, self.whole)
+        if len(self.sigmas) < 2 or not falls or min(shares) < 0:
             raise WrongUse(f"jumps between sigmas {list(self.sigmas)}: give two or more that fall")
-        if self.from_noise + self.to_clean > 1:
-            raise WrongUse(f"shares of jumps {self.from_noise:g} and {self.to_clean:g}: together at most 1")
+        if sum(shares) > 1:
+            raise WrongUse(f"shares of jumps {', '.join(f'{share:g}' for share in shares)}: together at most 1")
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
         """See Times."""
         kind, high, low = torch.rand(3, rows, dtype=torch.float64, generator=generator)
         last = len(self.sigmas) - 1
-        begin = torch.where(kind < self.from_noise, 0, (high * last).long())
+        begins = (kind < self.from_noise) | (kind >= 1 - self.whole)
+        begin = torch.where(begins, 0, (high * last).long())
         end = begin + 1 + (low * (last - begin)).long()
-        return self._at(begin, torch.where(kind >= 1 - self.to_clean, last, end))
+        return self._at(begin, torch.where(kind >= 1 - self.whole - self.to_clean, last, end))
 
     def spread(self, rows: int) -> Tensor:
         """See Times."""

@@ -23,16 +23,23 @@ def test_jumps_go_down_between_points_that_were_kept():
     assert bool((drawn[:, 1] < drawn[:, 0]).all())
     assert set(drawn[:, 0].tolist()) == set(SIGMAS[:-1])
     assert set(drawn[:, 1].tolist()) == set(SIGMAS[1:])
-    # A quarter begin at the noise, and of the others one of four; likewise at the clean end.
-    assert float((drawn[:, 0] == 1).double().mean()) == pytest.approx(0.25 + 0.75 / 4, abs=0.03)
+    # A quarter begin at the noise, a quarter there and go all the way, and of the others one of four begins there.
+    assert float((drawn[:, 0] == 1).double().mean()) == pytest.approx(0.5 + 0.5 / 4, abs=0.03)
+    whole = ((drawn[:, 0] == 1) & (drawn[:, 1] == 0)).double().mean()
+    assert float(whole) == pytest.approx(0.25 + 0.25 / 4 + 0.25 / 4 + 0.25 / 16, abs=0.04)
     assert float((drawn[:, 1] == 0).double().mean()) > 0.4
 
 
 def test_a_share_of_one_asks_for_nothing_else():
-    all_the_way = Jumps(sigmas=SIGMAS, from_noise=0.0, to_clean=1.0).draw(100, randomness.generator("jumps"))
-    assert set(all_the_way[:, 1].tolist()) == {0.0}
-    begun = Jumps(sigmas=SIGMAS, from_noise=1.0, to_clean=0.0).draw(100, randomness.generator("jumps"))
+    none = {"from_noise": 0.0, "to_clean": 0.0, "whole": 0.0}
+    ended, begun, whole = (
+        Jumps(sigmas=SIGMAS, **{**none, share: 1.0}).draw(100, randomness.generator("jumps"))
+        for share in ("to_clean", "from_noise", "whole")
+    )
+    assert set(ended[:, 1].tolist()) == {0.0}
     assert set(begun[:, 0].tolist()) == {1.0}
+    assert {tuple(pair) for pair in whole.tolist()} == {(1.0, 0.0)}
+    assert len(set(ended[:, 0].tolist())) == len(set(begun[:, 1].tolist())) == 4
 
 
 def test_a_validation_sees_every_jump():
