@@ -101,6 +101,7 @@ def run(job: Job) -> Outcome:
             if progress.step % validate_every == 0 or last:
                 with average.shown() as shown:
                     best = progress.validated(validation.losses(job, shown)) and params.keep.best > 0 and not last
+                    progress.prove(validation.proof(job, shown))
                     validation.preview(job, shown, progress.step)
             if progress.step % params.checkpoint_every == 0 or asked or best:
                 _save(job, checkpoints, progress, network, average, optimizer)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frostline import experts, manifest, metrics, sampling
+from frostline import experts, manifest, metrics, proofs, sampling
 from frostline.errors import WrongUse
 from frostline.generation import Draw, Generator
 from frostline.judge import Judge
@@ -234,7 +234,7 @@ def judged(seen: Seen, real: Seen) -> Numbers:
 
 def compare(drawn: Drawn, teacher: Drawn, judge: Judge | None) -> Numbers:
     """How far a student's samples are from its teacher's of the same prompts and noise."""
-    numbers = {"endpoint_rmse": metrics.relative_rmse(drawn.latents, teacher.latents)}
+    numbers = {"endpoint_rmse": proofs.relative_rmse(drawn.latents, teacher.latents)}
     if judge is None or not judges(judge, drawn.prompts):
         return numbers
     ours, theirs = (see(judge, one.pixels, one.prompts).features for one in (drawn, teacher))

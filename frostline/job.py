@@ -15,6 +15,7 @@ from frostline.objectives import Objective, times
 from frostline.objectives.times import Times
 from frostline.params.trainings import BucketShare, LoopParams, TokenShare
 from frostline.processes import ALONE, Team
+from frostline.proofs import Proof
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Job:
     mirror: Mirror | None = None  # where checkpoints are sent to as well
     offload: bool = False  # do weights wait in the host's memory?
     companions: tuple[Companion, ...] = ()  # networks that the objective asks as well, and that move
+    proof: Proof | None = None  # what a student's samples are held against while it learns
     drawn: Times | None = None  # at which sigmas rows are asked, where it is not one that the contract draws
 
     @property

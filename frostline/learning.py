@@ -1,12 +1,14 @@
 """What each objective asks of a student: a loss of its rows, the sigmas they are asked at, the networks beside it."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from frostline import models, sharding, students
+from frostline import budgets, models, randomness, sampling, schedule, sharding, students
 from frostline.companions import Companion, Critic, Target, Warmth
 from frostline.contract import Process
 from frostline.dataset import Batch, Dataset
@@ -27,8 +29,10 @@ from frostline.objectives.teaching import Teaching
 from frostline.objectives.times import Beside, Between, Jumps, Sigmas, Simulated, Times
 from frostline.params.trainings import StudentParams
 from frostline.processes import Team
+from frostline.proofs import Proof
 
 T = TypeVar("T")
+PROVEN = 64  # rows of trajectories that are held out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class Learning:
     objective: Objective
     times: Times | None = None  # None: those its contract draws
     companions: tuple[Companion, ...] = ()
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,7 @@ def of(
     pupil = Pupil(
         params=params, network=network, process=process, dataset=dataset, taught=taught, critic=critic, team=team
     )
-    return OBJECTIVES[params.objective](pupil)
+    return dataclasses.replace(OBJECTIVES[params.objective](pupil), proof=_proof(pupil, teacher))
 
 
 def _taught(params: StudentParams, dataset: Dataset, teacher: models.Model, team: Team) -> Teaching:
@@ -79,6 +84,33 @@ def _taught(params: StudentParams, dataset: Dataset, teacher: models.Model, team
         low=teacher.second(params.scales[-1]),
         agreed=team.any,
     )
+
+
+def _proof(pupil: Pupil, teacher: models.Model) -> Proof | None:
+    """What the teacher makes of held-out captions: seen before, or asked now, as its contract samples it."""
+    params, dataset = pupil.params, pupil.dataset
+    count = (PROVEN if params.follows else 0) if params.proof_rows is None else params.proof_rows
+    if count == 0:
+        return None
+    bucket = min(params.buckets)
+    rows = dataset.rows(bucket, "validation")[:count].tolist()
+    share = budgets.resolved(params.buckets, dataset.space, pupil.process.patch_size, 1)[bucket]
+    at_once, batch = share.batch // params.compute.accumulate, dataset.batch(rows)
+    if params.follows:
+        noise, truth = batch.clean[:, 0], batch.clean[:, -1]
+    else:
+        noise = randomness.normal_rows(rows, batch.shape, params.seed, "proof")
+        sigmas = schedule.grid(teacher.sampled()[1].steps, params.shift)
+        parts = [dataset.batch(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+        velocities = (_needed(pupil.taught)(part.to(pupil.team.device)) for part in parts)
+        given = noise.split(at_once)
+        truth = torch.cat(
+            [
+                [*sampling.followed(velocity, own.to(pupil.team.device), sigmas)][-1].cpu()
+                for velocity, own in zip(velocities, given, strict=True)
+            ]
+        )
+    return Proof(noise=noise, text=batch.text, truth=truth, at_once=at_once, seed=params.seed)
 
 
 def _velocity_matching(pupil: Pupil) -> Learning:

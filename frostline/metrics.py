@@ -133,8 +133,3 @@ def saturation(pixels: Tensor) -> float:
 def rmse(found: Tensor, wanted: Tensor) -> float:
     """Root mean square difference of pictures uint8 of one shape; 1 is black against white."""
     return float((found.double() - wanted.double()).square().mean().sqrt() / 255)
-
-
-def relative_rmse(found: Tensor, wanted: Tensor) -> float:
-    """Root mean square difference of two tensors in standard deviations of the second."""
-    return float((found.double() - wanted.double()).square().mean().sqrt() / wanted.double().std())

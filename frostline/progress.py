@@ -33,6 +33,7 @@ class Progress:
     curve: list[Point] = field(default_factory=list)  # step, loss: means over stretches
     by_sigma: list[dict[str, float | None]] = field(default_factory=list)  # step, mean loss of each bin of a span
     validation: list[Point] = field(default_factory=list)  # step, loss per bucket
+    proof: list[Point] = field(default_factory=list)  # step, figures of samples beside a teacher's
     skipped: list[int] = field(default_factory=list)  # steps whose losses or gradients were no numbers
 
     def state(self) -> dict[str, Any]:
@@ -41,8 +42,8 @@ class Progress:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> "Progress":
-        """What ``state`` gave; other values beside it are left alone."""
-        return cls(**{name: state[name] for name in cls.__dataclass_fields__})
+        """What ``state`` gave; other values beside it are left alone, and what an older state lacks is empty."""
+        return cls(**{name: state[name] for name in cls.__dataclass_fields__ if name in state})
 
     def take(self, losses: Tensor, sigma: Tensor, planned: int, *, last: bool) -> bool:
         """Count a step with the losses of its rows (B,) at their sigmas (B,); True if the curve got a point."""
@@ -78,6 +79,11 @@ class Progress:
         before = [validation_loss(point) for point in self.validation]
         self.validation.append({"step": self.step, **losses})
         return not before or validation_loss(self.validation[-1]) < min(before)
+
+    def prove(self, figures: Point | None) -> None:
+        """Take the figures of samples beside a teacher's, where there are some."""
+        if figures is not None:
+            self.proof.append({"step": self.step, **figures})
 
 
 def validation_loss(point: Point) -> float:

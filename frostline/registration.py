@@ -11,7 +11,11 @@ from frostline.gates import Evidence
 from frostline.params import RegisterParams
 
 METRICS, EVALUATED = "metrics.json", "evaluated.json"  # in the evaluation's folder
-CURVES = {"curve.tsv": "", "validation.tsv": "validation/"}  # file of a model folder to prefix of its metrics
+CURVES = {
+    "curve.tsv": "",
+    "validation.tsv": "validation/",
+    "proof.tsv": "proof/",
+}  # file of a model folder to prefix of its metrics
 
 
 def evidence(folder: Path, evaluation: Path, preflight: Path) -> Evidence:

@@ -214,6 +214,8 @@ def publish(
         files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
         files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
         files.write_text(beside / "sigmas.tsv", _table(outcome.progress.by_sigma))
+        if outcome.progress.proof:
+            files.write_text(beside / "proof.tsv", _table(outcome.progress.proof))
         if (job.work / "preview").exists():  # there are none without preview prompts
             shutil.copytree(job.work / "preview", beside / "preview")
     shutil.rmtree(job.work)
@@ -224,6 +226,9 @@ def publish(
         f"{outcome.maturity:.2%} of the averaged weights is not where they began",
         flush=True,
     )
+    for point in outcome.progress.proof[-1:]:
+        said = ", ".join(f"{name} {value:.3g}" for name, value in point.items() if name != "step")
+        print(f"{job.name}: its samples beside its teacher's of the same noise: {said}", flush=True)
     if outcome.progress.step < job.params.steps:
         print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")
 

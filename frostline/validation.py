@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from frostline import continuation, files, randomness, sampling, velocities
+from frostline import continuation, files, proofs, randomness, sampling, velocities
 from frostline.job import Job
 from frostline.networks import Transformer
 from frostline.store.layout import bucket_of
@@ -45,6 +45,13 @@ def _of_rows(job: Job, network: Transformer, rows: list[int], times: Tensor) -> 
     return team.agreed(own, asked=False)[0][:count].cpu()
 
 
+def proof(job: Job, network: Transformer) -> dict[str, float] | None:
+    """What a student makes beside its teacher's; None for a training that has nothing to be held against."""
+    if job.proof is None or job.contract.sampling is None:
+        return None
+    return proofs.look(job.proof, network, job.process, job.contract.sampling, job.team.device)
+
+
 @torch.no_grad()
 def preview(job: Job, network: Transformer, step: int) -> None:
     """Sample the preview prompts in the first bucket and keep the latents, for `python -m stages.preview` to decode.
@@ -68,7 +75,7 @@ def preview(job: Job, network: Transformer, step: int) -> None:
     velocity = velocities.sampled(
         network, record.guidance, None, process=job.process, text=text, away=away, context=context
     )
-    fresh = randomness.generator(job.params.seed, "preview", "fresh")
+    fresh = randomness.generator(job.params.seed, "preview", "fresh", device=device)
     latents = continuation.held(sampling.sampler(record).sample(velocity, noise, generator=fresh), context).cpu()
     if job.team.leads:
         with files.replacing(job.work / "preview" / f"step-{step:08d}.safetensors") as beside:

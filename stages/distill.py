@@ -67,6 +67,7 @@ def distill(args: argparse.Namespace, settings: "Params", team: "Team") -> None:
         team=team,
         drawn=learned.times,
         companions=learned.companions,
+        proof=learned.proof,
     )
     trainings.announce(job)
     outcome = engine.run(job)

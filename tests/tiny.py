@@ -400,4 +400,5 @@ def distillation(folder: Path, made: Dataset, teacher: models.Model, student: St
         work=folder / "distilling",
         drawn=learned.times,
         companions=learned.companions,
+        proof=learned.proof,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks import Frame
 from benchmarks.parts import quality
 from benchmarks.parts.quality import Sets, Size
-from frostline import evaluation, generation, metrics, models, randomness
+from frostline import evaluation, generation, metrics, models, proofs, randomness
 from frostline.codec import Codec
 from frostline.evaluation import Bucket
 
@@ -89,7 +89,7 @@ def _clips(frame: Frame, theirs: Sets, ours: Sets, steps: int) -> None:
 def _endpoints(frame: Frame, teacher: Path, student: Path, base: Path) -> None:
     n = 64 if frame.quick else SAME_NOISE
     theirs = _latents(teacher, base, quality.IMAGE, n, None)
-    found = {steps: metrics.relative_rmse(_latents(student, base, quality.IMAGE, n, steps), theirs) for steps in RATIOS}
+    found = {steps: proofs.relative_rmse(_latents(student, base, quality.IMAGE, n, steps), theirs) for steps in RATIOS}
     said = ", ".join(f"{steps} steps {value:.3f}" for steps, value in found.items())
     note = f"images; {said}; in deviations of the teacher's latents at 20 steps"
     frame.record("fast_endpoint_4", found[4], 0.25, "<=", unit="deviations", n=n, spread="", note=note)

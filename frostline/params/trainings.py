@@ -297,6 +297,8 @@ class StudentParams(LoopParams):
     guidance_interval: tuple[Share, Share]  # sigmas in which guidance acts
     offload_teacher: bool = records.unsaid(False)  # its weights wait on the host; a block of them is on the device
     asked_at: Literal["teacher", "student"] | None = records.unsaid()  # velocity matching on rollouts of one of these
+    # held-out rows whose samples are held against the teacher's at each validation; null: 64 of trajectories, else none
+    proof_rows: Count | None = records.unsaid()
     tangent: TangentParams | None = records.unsaid()  # of the flow map
     critic: CriticParams | None = records.unsaid()  # of distribution matching
     distribution_weight: Rate | None = records.unsaid()  # of distribution matching beside consistency

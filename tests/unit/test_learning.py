@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from frostline import companions, digests, engine, models, randomness, sampling, schedule, students, trainings
+from frostline import (
+    companions,
+    digests,
+    engine,
+    models,
+    randomness,
+    sampling,
+    schedule,
+    students,
+    trainings,
+    validation,
+)
 from frostline.companions import Critic
 from frostline.dataset import Dataset
 from frostline.errors import FrostlineError, Refused, WrongUse
@@ -234,6 +245,40 @@ def test_moments_decay_as_params_say(tmp_path: Path, rows: Dataset, teacher: mod
     own, theirs = Optimizer(made.network, made.params.optimizer, 1), beside.optimizer
     assert own.parts["adamw"][0].defaults["betas"] == (0.9, 0.95)
     assert theirs.parts["adamw"][0].defaults["betas"] == (0.0, 0.999)
+
+
+@pytest.mark.parametrize("objective", ["consistency", "flow_map"])
+def test_what_a_student_makes_is_held_against_its_teacher_and_moves_nothing(
+    tmp_path: Path, rows: Dataset, teacher: models.Model, objective: str
+):
+    ends = []
+    for count in (None, 2):
+        made = job(tmp_path / str(count), rows, teacher, objective, proof_rows=count)
+        outcome = engine.run(made)
+        ends.append(torch.cat([p.flatten() for p in outcome.network.parameters()]))
+        if count:
+            assert [point["step"] for point in outcome.progress.proof] == [3, 6, 8]
+            names = {"step", "drift", "spread", "diversity", "saturation"}
+            assert set(outcome.progress.proof[0]) == names | ({"endpoint"} if objective == "flow_map" else set())
+            folder = tmp_path / "model"
+            trainings.publish(folder, made, outcome, stage="distill@tiny", objective=objective, base="base")
+            assert (folder / "proof.tsv").read_text().startswith("step\tdiversity\tdrift")
+        else:
+            assert made.proof is None
+            assert outcome.progress.proof == []
+    assert ends[0].equal(ends[1])
+
+
+def test_the_teacher_itself_ends_where_its_proof_does(tmp_path: Path, rows: Dataset, teacher: models.Model):
+    """A velocity that is not guided, sampled as the teacher is: the truth is that of the stage's own teaching."""
+    sampled = {"sampler": "unipc", "steps": 2, "shift": 3.0, "guidance": 1.0}
+    student = tiny.student_params(layers=[0, 1], guidance=1.0, sampling=sampled, proof_rows=3)
+    made = tiny.distillation(tmp_path, rows, teacher, student)
+    assert made.proof is not None
+    found = validation.proof(made, made.network)
+    assert found is not None
+    assert found["endpoint"] < 0.01
+    assert found["diversity"] == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_flow_map_is_sampled_in_any_number_of_steps(tmp_path: Path, rows: Dataset, teacher: models.Model):
