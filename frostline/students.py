@@ -21,7 +21,7 @@ from frostline.contract import Contract, LatentSpace, Sampling
 from frostline.dataset import Dataset, Trajectories
 from frostline.errors import Refused, WrongUse
 from frostline.networks import Transformer
-from frostline.objectives import consistency
+from frostline.objectives import consistency, times
 from frostline.params.trainings import StudentParams
 
 NEAR = 1e-9  # of two guidances that are one
@@ -58,7 +58,7 @@ def _with_noise_between(student: StudentParams, sampled: Sampling) -> Sampling:
         return sampled.model_copy(
             update={"allowed_steps": (sampled.steps,), "allowed_shifts": (student.shift,), "sigmas": visited}
         )
-    allowed = _divisors(consistency.STEPS)
+    allowed = times.divisors_of(consistency.STEPS)
     if sampled.steps not in allowed:
         raise WrongUse(
             f"sampling.steps {sampled.steps}: consistency learns on a grid of {consistency.STEPS} steps, which allows "
@@ -72,13 +72,9 @@ def simulated(student: StudentParams) -> tuple[float, ...]:
     return tuple(schedule.grid(student.sampling.steps, student.shift)[:-1].tolist())
 
 
-def _divisors(number: int) -> tuple[int, ...]:
-    return tuple(steps for steps in range(1, number + 1) if number % steps == 0)
-
-
 def _between_points(student: StudentParams, sampled: Sampling, kept: Trajectories) -> Sampling:
     """How a flow map of these points is sampled."""
-    allowed = _divisors(len(kept.sigmas) - 1)
+    allowed = times.divisors_of(len(kept.sigmas) - 1)
     if student.shift != kept.shift:
         raise WrongUse(
             f"shift {student.shift:g}: the points of {student.data} were made at shift {kept.shift:g}; say the same"

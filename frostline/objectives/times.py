@@ -59,39 +59,35 @@ class Sigmas(Times):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Jumps(Times):
-    """Two points of a trajectory for each row, of those that were kept.
+    """Two points of a trajectory for each row, of those that were kept: the jumps that a sampler makes, and no others.
 
-    A share of the rows begins at the noise, one ends clean, one does both: those jumps decide how few steps do.
+    Every number of steps that divides the points has its share of the rows, and each of its jumps the same of that.
     """
 
     sigmas: Sequence[float]  # falling from 1 to 0
-    from_noise: float = 0.25
-    to_clean: float = 0.25
-    whole: float = 0.25
 
     def __post_init__(self) -> None:
         falls = all(a > b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False))
-        shares = (self.from_noise, self.to_clean, self.whole)
-        if len(self.sigmas) < 2 or not falls or min(shares) < 0:
+        if len(self.sigmas) < 2 or not falls:
             raise WrongUse(f"jumps between sigmas {list(self.sigmas)}: give two or more that fall")
-        if sum(shares) > 1:
-            raise WrongUse(f"shares of jumps {', '.join(f'{share:g}' for share in shares)}: together at most 1")
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
         """See Times."""
-        kind, high, low = torch.rand(3, rows, dtype=torch.float64, generator=generator)
-        last = len(self.sigmas) - 1
-        begins = (kind < self.from_noise) | (kind >= 1 - self.whole)
-        begin = torch.where(begins, 0, (high * last).long())
-        end = begin + 1 + (low * (last - begin)).long()
-        return self._at(begin, torch.where(kind >= 1 - self.whole - self.to_clean, last, end))
+        steps, place = torch.rand(2, rows, dtype=torch.float64, generator=generator)
+        divisors = torch.tensor(divisors_of(len(self.sigmas) - 1))
+        taken = divisors[(steps * len(divisors)).long()]
+        return self._jumps(taken, (place * taken).long())
 
     def spread(self, rows: int) -> Tensor:
         """See Times."""
-        last = len(self.sigmas) - 1
-        pairs = torch.combinations(torch.arange(last + 1), 2)
-        chosen = pairs[torch.arange(rows) * len(pairs) // rows]
-        return self._at(chosen[:, 0], chosen[:, 1])
+        pairs = [(steps, place) for steps in divisors_of(len(self.sigmas) - 1) for place in range(steps)]
+        chosen = torch.tensor(pairs)[torch.arange(rows) * len(pairs) // rows]
+        return self._jumps(*chosen.unbind(1))
+
+    def _jumps(self, steps: Tensor, place: Tensor) -> Tensor:
+        """Jump number ``place`` of so many steps, each (B,)."""
+        length = (len(self.sigmas) - 1) // steps
+        return self._at(place * length, (place + 1) * length)
 
     def _at(self, begin: Tensor, end: Tensor) -> Tensor:
         found = torch.tensor(self.sigmas, dtype=torch.float64)
@@ -160,6 +156,11 @@ class Between(Times):
         """See Times; each goes all the way."""
         sigma = Sigmas(process=self.process).spread(rows)
         return torch.stack([sigma, torch.zeros_like(sigma)], dim=1)
+
+
+def divisors_of(number: int) -> tuple[int, ...]:
+    """In how many steps one may go a way that has ``number`` of the same kind."""
+    return tuple(steps for steps in range(1, number + 1) if number % steps == 0)
 
 
 def compared(rows: int, shift: float, generator: torch.Generator) -> Tensor:
