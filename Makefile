@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help need install swift run test test-all check format bench ui foundation clean
+.PHONY: help need install swift run test test-all check format bench ui schedule foundation clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -59,8 +59,11 @@ bench: install ## measure the figures we promise (minutes); results in benchmark
 	@for script in benchmarks/[a-z]*.py; do name=$$(basename $$script .py); [ $$name = page ] || python -m benchmarks.$$name; done
 	@python -m benchmarks.page
 
-ui: install ## Prefect and MLflow pages on this machine, until Ctrl-C
+ui: install ## Prefect and MLflow pages and a worker on this machine, until Ctrl-C
 	@exec python -m flows.ui
+
+schedule: install ## put prefect.yaml's deployments on the server of `make ui`, or of PREFECT_API_URL
+	@python -m flows.schedule
 
 foundation: install ## make assets/miniature anew (half an hour of CPU; it ships with the project)
 	@python -m stages.foundation --base assets/miniature

@@ -12,6 +12,17 @@ import sys
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+def of_worker() -> bool:
+    """Whether a Prefect worker started this process."""
+    return "PREFECT__FLOW_RUN_ID" in os.environ
+
+
+def tie_to_worker() -> None:
+    """In a process that a Prefect worker started: end when the worker ends, even by SIGKILL."""
+    if sys.platform == "linux" and of_worker():
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(command: list[str]) -> None:
     """Ask for the signal, make sure that the parent was still there, become the command."""
     parent = os.getppid()

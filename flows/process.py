@@ -61,6 +61,14 @@ class Process:
         reaper.daemon = True
         reaper.start()
 
+    def end_children(self, grace: float) -> None:
+        """Ask the processes that it started itself to end (SIGTERM), and wait for that at most ``grace`` seconds."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self._popen.pid).children()
+            for child in children:
+                child.terminate()
+            psutil.wait_procs(children, grace)
+
     def end(self, grace: float = 10.0) -> None:
         """End the whole session: SIGTERM, and SIGKILL for what is left after ``grace`` seconds; waits for the end."""
         self._signal(signal.SIGTERM)

@@ -1,7 +1,9 @@
 """Servers on this machine that end with the process that started them: Prefect's, for one flow or for its pages."""
 
 import atexit
+import base64
 import contextlib
+import json
 import socket
 import sys
 import threading
@@ -9,13 +11,19 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-from flows import process
+from flows import devices, process
+from flows.errors import WrongUse
+from flows.running import GPU
 
+ANSWERING = 10.0  # seconds that a running server may take
+UNCOUNTED = 64  # slots of a flow's own server where no GPU is: stages then compute on the CPU, as many as --jobs
 STARTING = 240.0  # seconds that a server may take to answer; on a busy machine it takes one minute
 
 
@@ -62,6 +70,8 @@ class Server:
         try:
             with urllib.request.urlopen(self.health, timeout=5):  # noqa: S310 (an address on this machine)
                 return True
+        except urllib.error.HTTPError as error:
+            return error.code == 401  # it is up, and wants to know who asks
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False
 
@@ -80,6 +90,7 @@ def api() -> Iterator[None]:
     Prefect could start one itself, but a killed flow would leave that behind for ever.
     """
     if get_current_settings().api.url:
+        require_answering()
         yield
         return
     port = _free_port()
@@ -87,7 +98,59 @@ def api() -> Iterator[None]:
     atexit.register(own.end)  # not earlier: Prefect sends its last logs while the interpreter ends
     own.wait()
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+        make_gpu_limit(len(devices.present()) or UNCOUNTED)
         yield
+
+
+def require_answering() -> None:
+    """Raise WrongUse unless PREFECT_API_URL is a Prefect server that takes our credentials."""
+    settings = get_current_settings().api
+    headers = {}
+    if settings.auth_string is not None:
+        word = base64.b64encode(settings.auth_string.get_secret_value().encode()).decode()
+        headers["Authorization"] = f"Basic {word}"
+    request = urllib.request.Request(f"{settings.url}/admin/version", headers=headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWERING) as answer:  # noqa: S310 (what the user named)
+            json.load(answer)
+    except urllib.error.HTTPError as error:
+        remedy = {
+            401: "it refuses our credentials: set PREFECT_API_AUTH_STRING to what the server was started with",
+            404: "there is no Prefect API at that address: it ends in /api",
+        }.get(error.code, f"it answers {error}")
+        raise WrongUse(f"PREFECT_API_URL={settings.url}: {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise WrongUse(
+            f"PREFECT_API_URL={settings.url}: no Prefect server answers there ({error}); start one with `make ui`, or "
+            "unset the variable: the flow then starts its own"
+        ) from None
+
+
+def make_gpu_limit(slots: int) -> None:
+    """Let the server have the concurrency limit that stages with GPUs hold slots of."""
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(name=GPU, limit=slots)
+
+
+def require_gpu_limit(stages: Iterable[str]) -> None:
+    """Raise WrongUse if stages need GPU slots and the server has no limit that counts them."""
+    if not (names := list(stages)):
+        return
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(GPU)
+        except ObjectNotFound:
+            raise WrongUse(
+                f"the Prefect server has no concurrency limit {GPU!r}, of which {', '.join(names)} would hold slots "
+                f"(meta.prefect.gpus in dvc.yaml): `make schedule` makes it"
+            ) from None
+
+
+def require_free(port: int, option: str) -> None:
+    """Raise ServerFailed if a port of this machine is taken."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ServerFailed(f"port {port} is taken, perhaps by another `make ui`; name another one with {option}")
 
 
 def _free_port() -> int:

@@ -1,21 +1,29 @@
 """The flow on a tiny DVC project of shell stages: states, order, and what a kill leaves behind."""
 
+import http.server
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import graph, orchestrator, pipeline
+from flows import graph, keeping, orchestrator, pipeline, running
+from flows import server as server_of_flows
+from flows.errors import WrongUse
 from tests.waiting import until
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -115,7 +123,7 @@ def test_a_failure_names_its_last_lines_and_what_follows_is_not_ready(project: P
         "two": "NotReady",
         "aside": "Completed",
     }
-    with pytest.raises(orchestrator.StageFailed, match=re.compile("one ended with exit code.*no such luck", re.S)):
+    with pytest.raises(running.StageFailed, match=re.compile("one ended with exit code.*no such luck", re.S)):
         found["one"].result()
     assert ran(project) == ["aside"]
 
@@ -181,7 +189,7 @@ time.sleep(120)
 
 
 @pytest.fixture
-def running(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def underway(project: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The flow in a process of its own, and the id of the stage's process, which has begun."""
     (project / "dvc.yaml").write_text(SLOW)
     (project / "slow.py").write_text(SLOW_PY.format(root=str(Path.cwd())))
@@ -199,8 +207,8 @@ def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_sigterm_lets_the_stage_save_and_ends_the_flow(project: Path, running: tuple[subprocess.Popen[bytes], int]):
-    flow_process, stage = running
+def test_sigterm_lets_the_stage_save_and_ends_the_flow(project: Path, underway: tuple[subprocess.Popen[bytes], int]):
+    flow_process, stage = underway
     started = psutil.Process(flow_process.pid).children(recursive=True)
     flow_process.send_signal(signal.SIGTERM)
     assert flow_process.wait(timeout=60) == pipeline.STOPPED
@@ -209,11 +217,82 @@ def test_sigterm_lets_the_stage_save_and_ends_the_flow(project: Path, running: t
     assert not any(alive(process) for process in started)
 
 
-def test_a_killed_flow_leaves_nothing_behind(project: Path, running: tuple[subprocess.Popen[bytes], int]):
-    flow_process, stage = running
+def test_a_killed_flow_leaves_nothing_behind(project: Path, underway: tuple[subprocess.Popen[bytes], int]):
+    flow_process, stage = underway
     started = psutil.Process(flow_process.pid).children(recursive=True)
     assert stage in {process.pid for process in started}
     assert {"dvc", "prefect"} <= {word for process in started for word in process.cmdline()}
     flow_process.kill()
     until(lambda: not any(alive(process) for process in started), 20)
     assert not (project / "saved").exists()
+
+
+def test_gpu_slots_keep_stages_apart_and_a_server_without_them_is_refused(project: Path):
+    with pytest.raises(WrongUse, match=r"limit 'gpu'.*train"):
+        server_of_flows.require_gpu_limit(["train"])
+    server_of_flows.make_gpu_limit(1)
+    server_of_flows.require_gpu_limit(["train"])
+    timed = "date +%s.%N > {0}.times && sleep 1 && date +%s.%N >> {0}.times && touch {0}"
+    stages = {name: {"cmd": timed.format(name), "outs": [name], "meta": {"prefect": {"gpus": 1}}} for name in "ab"}
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    assert set(names(project).values()) == {"Completed"}
+    a, b = ([float(word) for word in (project / f"{name}.times").read_text().split()] for name in "ab")
+    assert a[1] <= b[0] or b[1] <= a[0]
+    with get_client(sync_client=True) as client:
+        assert client.read_global_concurrency_limit_by_name("gpu").active_slots == 0
+
+
+def test_records_of_a_killed_flow_are_ended_by_the_next_one(project: Path):
+    @flow(name="under-test", persist_result=False)
+    def begins() -> None:
+        with keeping.alone(project):
+            keeping.begin(project)
+
+    with get_client(sync_client=True) as client:
+        begins()
+        [first] = [run for run in client.read_flow_runs() if keeping.workspace(project) in run.tags]
+        client.set_flow_run_state(first.id, Running(), force=True)  # as a killed one says for ever
+        begins()
+        runs = [run for run in client.read_flow_runs() if keeping.workspace(project) in run.tags]
+    assert sorted(str(run.state_name) for run in runs) == ["Completed", "Crashed"]
+
+
+def test_a_workspace_has_one_flow_at_a_time(project: Path):
+    held, again = keeping.alone(project), keeping.alone(project)
+    with held, pytest.raises(WrongUse, match=rf"process {os.getpid()}\); wait"), again:
+        pass
+    with keeping.alone(project):
+        pass
+    nowhere = keeping.alone(project / "nowhere")
+    with pytest.raises(WrongUse, match="no DVC project"), nowhere:
+        pass
+
+
+def test_forced_stages_run_though_nothing_changed(project: Path):
+    names(project)
+    ran(project)
+    plan = orchestrator.DvcOrchestrator(project).plan("two", force=True)
+    assert [(step.stage.address, step.force, step.run) for step in plan] == [("one", True, True), ("two", True, True)]
+    assert running.command(plan[0])[-2:] == ["one", "--force"]
+
+
+@pytest.mark.parametrize(("answer", "said"), [(401, "PREFECT_API_AUTH_STRING"), (404, "ends in /api")])
+def test_a_server_that_is_none_of_ours_is_named(answer: int, said: str):
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{other.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: address}), pytest.raises(WrongUse, match=said):
+            server_of_flows.require_answering()
+        other.shutdown()
+
+
+def test_a_server_that_is_not_there_is_named():
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(WrongUse, match="make ui"):
+        server_of_flows.require_answering()

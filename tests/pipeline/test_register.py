@@ -136,7 +136,7 @@ def test_a_model_that_went_on_from_another_is_registered_with_that_one_s_digest(
     assert logged.params["training.start_digest"] == "5" * 32
 
 
-def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here, registry_store):
+def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here, main_in, capsys, registry_store):
     there = ("--registry", str(registry_store.folder))
     assert run_here(*there).count(": registered as") == 2
     report = (project / "registration.json").read_bytes()
@@ -146,6 +146,10 @@ def test_registered_once_with_its_lineage_and_missed_when_gone(project, run_here
     from frostline import tracking
 
     version = tracking.lookup(registry_store, "models:/frostline-guided@candidate")
+    main_in(project, "page", "--runs", "registration.json", *there)
+    places = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert sorted(places) == ["frostline-guided", "frostline-teacher"]
+    assert places["frostline-guided"].endswith(f"/runs/{version.run_id}")
     values = json.loads(report)["frostline-guided"]
     assert values["tags"]["weights_digest"] == models.facts(project / "models" / "guided")[2].weights_digest
     assert values["tags"].items() <= tracking.tags(version).items()
