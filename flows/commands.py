@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from prefect import get_run_logger
 
 from flows import process
+
+LAST = 5  # lines of a failed command that its error repeats
 
 
 class CommandFailed(RuntimeError):
@@ -24,6 +28,13 @@ def git(folder: Path, *words: str, strip: bool = True, **settings: str) -> str:
     return done.stdout.rstrip("\n") if strip else done.stdout
 
 
+def changes(folder: Path, made: Iterable[str]) -> list[str]:
+    """Tracked files that differ from the last commit, but for what DVC writes, and its stages: ``made``."""
+    ignored = [f":(exclude){name}" for name in ("dvc.lock", *made)] + [":(exclude,glob)**/.gitignore"]
+    shown = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *ignored)
+    return [line[3:] for line in shown.splitlines()]
+
+
 def is_repository(folder: Path) -> bool:
     """Whether a folder lies in a git repository."""
     return (
@@ -33,9 +44,10 @@ def is_repository(folder: Path) -> bool:
 
 def dvc(folder: Path, *words: str) -> None:
     """Run DVC inside a task, whose log gets its lines; raises CommandFailed."""
-    logger, last = get_run_logger(), ""
+    logger, last = get_run_logger(), deque[str](maxlen=LAST)
     running = process.Process([sys.executable, "-m", "dvc", "--wait-for-lock", *words], folder)
     for line in running.lines():
-        logger.info(last := line)
+        logger.info(line)
+        last.append(line)
     if code := running.wait():
-        raise CommandFailed(f"dvc {' '.join(words)} in {folder} ended with exit code {code}: {last}")
+        raise CommandFailed(f"dvc {' '.join(words)} in {folder} ended with exit code {code}: {' '.join(last)}")

@@ -113,10 +113,8 @@ def _require_committed(root: Path) -> None:
         raise WrongUse(
             f"{root}: no git repository, and an experiment needs one; run `git init` and commit, or no --set"
         )
-    made = [f":(exclude){name}" for name in ("dvc.lock", *graph.uncached(root))]
-    changed = commands.git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *made).splitlines()
-    if changed:
-        names = ", ".join(line[3:] for line in changed[:5])
+    if changed := commands.changes(root, graph.uncached(root)):
+        names = ", ".join(changed[:5])
         raise WrongUse(
             f"{root}: {names} changed since the last commit, from which an experiment starts: commit or stash first"
         )

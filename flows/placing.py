@@ -21,7 +21,7 @@ from prefect.client.schemas import State
 from prefect.client.schemas.filters import WorkPoolFilter
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Cancelling
+from prefect.states import Cancelled, Cancelling, Completed
 
 from flows import commands, graph
 from flows.errors import WrongUse
@@ -121,7 +121,7 @@ class Placer:
         with self._turn:
             state = runner.run(Step(stage=step.stage, run=True, pull=True, only_restored=True, reason=step.reason))
         if state.is_completed() and state.name != "Cached":
-            return state.model_copy(update={"name": "Completed", "message": f"ran on {step.stage.hints.pool}"})
+            return Completed(message=f"ran on a worker of the pool {step.stage.hints.pool}")
         return state
 
 

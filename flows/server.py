@@ -47,7 +47,7 @@ class Server:
     def wait(self) -> None:
         """Return once the server answers; raises ServerFailed."""
         deadline = time.monotonic() + STARTING
-        while not self._answers():
+        while not answers(self.health):
             self.require_running()
             if time.monotonic() > deadline:
                 raise ServerFailed(f"{self.health} did not answer within {STARTING:.0f} s")
@@ -66,14 +66,16 @@ class Server:
         self._last.extend(self._process.lines())
         self._ended.set()
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.health, timeout=5):  # noqa: S310 (an address on this machine)
-                return True
-        except urllib.error.HTTPError as error:
-            return error.code == 401  # it is up, and wants to know who asks
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            return False
+
+def answers(address: str) -> bool:
+    """Whether a server on this machine answers, were it to ask who we are."""
+    try:
+        with urllib.request.urlopen(address, timeout=5):  # noqa: S310 (an address on this machine)
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
 
 
 def prefect(port: int) -> Server:
@@ -93,7 +95,7 @@ def api() -> Iterator[None]:
         require_answering()
         yield
         return
-    port = _free_port()
+    port = free_port()
     own = prefect(port)
     atexit.register(own.end)  # not earlier: Prefect sends its last logs while the interpreter ends
     own.wait()
@@ -153,7 +155,8 @@ def require_free(port: int, option: str) -> None:
             raise ServerFailed(f"port {port} is taken, perhaps by another `make ui`; name another one with {option}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

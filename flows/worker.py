@@ -64,9 +64,8 @@ def _work(runner: running.Runner, step: running.Step) -> State:
 
 def _check_out(folder: Path, snapshot: str) -> None:
     """Bring a clone to a snapshot; what stages wrote into tracked files is given up, other changes are refused."""
-    made = [f":(exclude){name}" for name in ("dvc.lock", *graph.uncached(folder))]
-    if changed := commands.git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *made):
-        raise WrongUse(f"{folder}: a worker's clone has changes of its own ({changed.strip()}): `git stash` them first")
+    if changed := commands.changes(folder, graph.uncached(folder)):
+        raise WrongUse(f"{folder}: a worker's clone has changes of its own: {', '.join(changed[:5])}; `git stash` them")
     reference = placing.REFERENCES + snapshot
     commands.git(folder, "fetch", "--quiet", "--force", placing.remote(folder), f"{reference}:{reference}")
     commands.git(folder, "checkout", "--quiet", "--force", "--detach", snapshot)

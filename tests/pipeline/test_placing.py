@@ -18,6 +18,7 @@ from tests.object_store import Swift, ask
 from tests.toy_project import DVC, git
 from tests.waiting import until
 
+pytest_plugins = ["tests.servers"]
 pytestmark = pytest.mark.slow
 SECRET = "somebody:a password"  # noqa: S105
 PIPELINE = [sys.executable, "-m", "flows.pipeline", "--spread", "--jobs", "4"]
@@ -85,7 +86,10 @@ def place(tmp_path: Path, swift: Swift) -> Iterator[Place]:
         prefect = server.Server("prefect", words, f"http://127.0.0.1:{port}/api/health", told)
         try:
             prefect.wait()
-            environment = {**os.environ, **swift.environment, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+            (tmp_path / "no-aws-config").touch()  # DVC wants the file that is named to be one
+            quiet = {"AWS_CONFIG_FILE": str(tmp_path / "no-aws-config")}
+            environment = {**os.environ, **swift.environment, **quiet}
+            environment |= {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
             environment |= {"PREFECT_API_AUTH_STRING": SECRET, "PREFECT_HOME": str(tmp_path / "prefect")}
             yield Place(tmp_path / "main", tmp_path / "other", environment)
         finally:

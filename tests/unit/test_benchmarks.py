@@ -21,7 +21,13 @@ from frostline.errors import FrostlineError
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py") if path.stem != "page")
-LONG = {"latents", "pipeline", "storage", "training"}  # whose quick forms run stages or start servers: a minute each
+LONG = {
+    "latents",
+    "orchestration",
+    "pipeline",
+    "storage",
+    "training",
+}  # whose quick forms run stages or start servers: a minute each
 PROMISED: dict[str, Any] = {"unit": "s", "n": 3, "spread": "", "note": ""}
 
 
