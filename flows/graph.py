@@ -11,8 +11,11 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage import PipelineStage
+from dvc.utils.serialize import load_yaml, modify_yaml
 
 from flows.errors import WrongUse
+
+LOCK = "dvc.lock"
 
 
 class WrongHint(WrongUse):
@@ -94,6 +97,26 @@ def _stage(node: PipelineStage, upstream: tuple[str, ...], *, changed: bool) -> 
         metrics=tuple(Path(out.fs_path) for out in node.outs if out.metric),
         hints=_hints(_address(node), node.meta),
     )
+
+
+def locked(root: str | Path) -> list[str]:
+    """The stages in dvc.lock, in its order."""
+    path = Path(root) / LOCK
+    return list(load_yaml(path)["stages"]) if path.exists() else []
+
+
+def order_lock(root: str | Path, order: Sequence[str]) -> None:
+    """Bring dvc.lock into an order, stages that it does not name last; its entries stay as they are.
+
+    DVC appends a stage when it ends. Where several run at a time, chance would say in which order that is.
+    """
+    with _opened(Path(root)), modify_yaml(Path(root) / LOCK) as lock:
+        places = {address: place for place, address in enumerate(order)}
+        stages = lock["stages"]
+        wanted = sorted(stages, key=lambda address: places.get(address, len(places)))
+        entries = {address: stages[address] for address in wanted}
+        stages.clear()
+        stages.update(entries)
 
 
 def uncached(root: str | Path) -> tuple[str, ...]:

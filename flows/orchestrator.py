@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
 from prefect.futures import PrefectFuture
 
-from flows import graph, running, verify
+from flows import graph, ordering, running, verify
 from flows.running import Step
 
 Work = Callable[[Step], State]
@@ -56,6 +56,7 @@ class DvcOrchestrator:
         upstream failed. SIGTERM and Ctrl-C reach the stages, which save their work.
         """
         futures: dict[str, PrefectFuture[State]] = {}
+        ordering.begin(self.root)
         with self.runner.signals_forwarded():
             for step in plan:
                 upstream = [futures[address] for address in step.stage.upstream]
@@ -63,6 +64,7 @@ class DvcOrchestrator:
             for future in futures.values():
                 future.wait()
         states = {address: future.state for address, future in futures.items()}
+        ordering.end(self.root, list(futures))
         create_markdown_artifact(key="stages", markdown=summary(plan, states), description="what each stage did")
         return states
 

@@ -19,6 +19,7 @@ from flows import experiments, keeping, leash, orchestrator, placing, server
 from flows.errors import WrongUse
 
 STOPPED = 75
+NONE: dict[str, Any] = {}  # forms in the UI follow the types: a null would have no field
 # A thread waits for each stage on another host; how many run here at a time is said by ``jobs``.
 THREADS: Any = ThreadPoolTaskRunner(max_workers=64)  # Prefect's own types disagree about its runners
 
@@ -26,9 +27,9 @@ THREADS: Any = ThreadPoolTaskRunner(max_workers=64)  # Prefect's own types disag
 @flow(name="frostline", persist_result=False, task_runner=THREADS)
 def pipeline(
     root: str = ".",
-    target: str | None = None,
-    overrides: dict[str, Any] | None = None,
-    name: str | None = None,
+    target: str = "",
+    overrides: dict[str, Any] = NONE,
+    name: str = "",
     force: bool = False,
     pull: bool = False,
     spread: bool = False,
@@ -51,10 +52,10 @@ def pipeline(
     leash.tie_to_worker()
     here = Path(root).resolve()
     if not overrides:
-        if name is not None:
+        if name:
             raise WrongUse(f"experiment {name!r}: give it params of its own (overrides, --set)")
         return _final(*_run(here, target, force=force, pull=pull, spread=spread, jobs=jobs))
-    with experiments.worktree(here, overrides, name) as folder:
+    with experiments.worktree(here, overrides, name or None) as folder:
         project, states = _run(folder, target, force=force, pull=pull, spread=spread, jobs=jobs)
         if not project.stopped and all(state.is_completed() for state in states.values()):
             print(f"kept as the branch {experiments.keep(here, folder, overrides)}")
@@ -62,14 +63,14 @@ def pipeline(
 
 
 def _run(
-    folder: Path, target: str | None, *, force: bool, pull: bool, spread: bool, jobs: int
+    folder: Path, target: str, *, force: bool, pull: bool, spread: bool, jobs: int
 ) -> tuple[orchestrator.DvcOrchestrator, dict[str, State]]:
     """Plan and run one project; raises WrongUse before anything has started."""
     with keeping.alone(folder, wait=leash.of_worker()):
         keeping.begin(folder)
         placer = placing.Placer(folder) if spread else None
         project = orchestrator.DvcOrchestrator(folder, placer, jobs)
-        plan = project.plan(target, force=force, pull=pull)
+        plan = project.plan(target or None, force=force, pull=pull)
         server.require_gpu_limit(step.stage.address for step in plan if step.run and step.stage.hints.gpus)
         if placer is not None:
             placer.require(plan)
@@ -92,9 +93,9 @@ def main() -> None:
         with server.api():
             state = pipeline(
                 options.root,
-                options.target,
+                options.target or "",
                 overrides=overrides,
-                name=options.name,
+                name=options.name or "",
                 force=options.force,
                 pull=options.pull,
                 spread=options.spread,

@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -21,6 +22,7 @@ GRACE = 5.0  # seconds that whatever was started may live on after SIGKILL of it
 SAVING = 45.0  # and after SIGTERM, in which stages save
 LONGEST = 9.0  # seconds of a run in which the moment lies
 LEASE = 75.0  # seconds after which a slot must be free: the lease, and the server's look at it
+BUSY = 503  # what a server says whose database is at work
 OUTPUTS = ("dvc.lock", "source.txt", "left.txt", "right.txt", "score.json")
 
 
@@ -114,15 +116,15 @@ def _ended(parts: Served) -> None:
 
 
 def _deployed(parts: Served, parameters: dict[str, object]) -> None:
-    found = httpx.get(f"{parts.address}/deployments/name/frostline/pipeline", timeout=60).raise_for_status().json()
+    found = served.until(lambda: _asked("GET", f"{parts.address}/deployments/name/frostline/pipeline"))["found"]
     address = f"{parts.address}/deployments/{found['id']}/create_flow_run"
-    httpx.post(address, json={"parameters": parameters}, timeout=60).raise_for_status()
+    served.until(lambda: httpx.post(address, json={"parameters": parameters}, timeout=60).status_code != BUSY)
 
 
 def _runs(parts: Served, kinds: list[str]) -> list[str]:
     """Names and states of flow runs that began or are due now; those of schedules lie in the future."""
     wanted = {"flow_runs": {"state": {"type": {"any_": kinds}}, "expected_start_time": {"before_": _now()}}}
-    found = httpx.post(f"{parts.address}/flow_runs/filter", json=wanted, timeout=60).raise_for_status().json()
+    found = served.until(lambda: _asked("POST", f"{parts.address}/flow_runs/filter", wanted))["found"]
     return [f"{run['name']} {run['state_name']}" for run in found]
 
 
@@ -131,8 +133,18 @@ def _now() -> str:
 
 
 def _slots(parts: Served) -> int:
-    found = httpx.get(f"{parts.address}/v2/concurrency_limits/gpu", timeout=60).raise_for_status().json()
-    return int(found["active_slots"])
+    return int(
+        served.until(lambda: _asked("GET", f"{parts.address}/v2/concurrency_limits/gpu"))["found"]["active_slots"]
+    )
+
+
+def _asked(method: str, address: str, body: object = None) -> dict[str, Any] | None:
+    """What the server says; None while it is busy, or not up."""
+    try:
+        answer = httpx.request(method, address, json=body, timeout=60)
+    except httpx.TransportError:
+        return None
+    return None if answer.status_code == BUSY else {"found": answer.raise_for_status().json()}
 
 
 def _bytes(project: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import graph
+from flows import graph, ordering
 from flows.errors import WrongUse
 from tests.waiting import until
 
@@ -111,6 +111,25 @@ def test_hints_may_be_templates_and_change_no_lock(project: Path):
     assert (stage.hints.progress, stage.hints.steps, stage.hints.gpus) == (".work/a/*.json", 5, 2)
     subprocess.run([*DVC, "repro", "--quiet"], cwd=project, check=True)
     assert (project / "dvc.lock").read_bytes() == before
+
+
+def test_a_lock_in_another_order_is_brought_into_that_of_dvc_repro(project: Path):
+    names = ["a", "b", "c"]
+    write(project, **{name: copies("source.txt", name) for name in names})
+    subprocess.run([*DVC, "repro", "--quiet"], cwd=project, check=True)
+    wanted = (project / "dvc.lock").read_bytes()
+    assert graph.locked(project) == names
+    graph.order_lock(project, ["c", "a"])
+    assert graph.locked(project) == ["c", "a", "b"]
+    ordering.begin(project)
+    ordering.end(project, names)
+    assert graph.locked(project) == ["c", "a", "b"]  # it was so before
+    (project / "dvc.lock").rename(project / "made.lock")
+    ordering.begin(project)  # this one is killed while it runs
+    (project / "made.lock").rename(project / "dvc.lock")
+    ordering.begin(project)
+    ordering.end(project, names)
+    assert (project / "dvc.lock").read_bytes() == wanted
 
 
 def test_one_stage_is_read_without_its_upstream_being_there(project: Path):
