@@ -5,6 +5,7 @@ is there already is brought up to date; nothing is started.
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 from datetime import timedelta
@@ -18,7 +19,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events import EventTrigger
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import Posture
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from flows import devices, process, server, ui, worker
@@ -55,9 +56,7 @@ def deploy(address: str, gpus: int, notify: str | None) -> None:
     """Pools, limit, deployments, rules."""
     with get_client(sync_client=True) as client:
         for pool in POOLS:
-            try:
-                client.read_work_pool(pool)
-            except ObjectNotFound:
+            with contextlib.suppress(ObjectAlreadyExists):  # a worker that starts makes its pool, too
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     server.make_gpu_limit(gpus)
     words = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]

@@ -78,8 +78,14 @@ class Page:
             " if (!found.length) return false; found[found.length - 1].click(); return true; })()"
         )
 
-    def type(self, text: str) -> None:
-        """Type into what has the focus."""
+    def fill(self, label: str, text: str) -> None:
+        """Type into the field under a label."""
+        self.until(
+            f"(() => {{ const label = [...document.querySelectorAll('label')].find(one => one.innerText &&"
+            f" one.innerText.trim().startsWith({json.dumps(label)})); if (!label) return false;"
+            " const field = (label.control || label.parentElement.parentElement.querySelector('textarea, input'));"
+            " if (!field) return false; field.focus(); return document.activeElement === field; })()"
+        )
         self._call("Input.insertText", text=text)
 
     def picture(self, path: Path) -> None:
