@@ -1,4 +1,7 @@
-"""A DVC project of shell stages in git, with our flows and deployments in it: what a worker can serve."""
+"""A DVC project of shell stages in git, with our flows and deployments in it: what a worker can serve.
+
+Its long stages end with DVC, as ours do.
+"""
 
 import shutil
 import subprocess
@@ -17,13 +20,13 @@ stages:
     outs: [source.txt]
   left:
     cmd: >-
-      sed s/^/left/ source.txt > left.txt; sleep ${seconds}; date +%s.%N >> left.log
+      sed s/^/left/ source.txt > left.txt; date +%s.%N >> left.log; exec python flows/leash.py sleep ${seconds}
     meta: {prefect: {pool: gpu, gpus: 1}}
     deps: [source.txt]
     outs: [left.txt]
   right:
     cmd: >-
-      sed s/^/right/ source.txt > right.txt; sleep ${seconds}; date +%s.%N >> right.log
+      sed s/^/right/ source.txt > right.txt; date +%s.%N >> right.log; exec python flows/leash.py sleep ${seconds}
     meta: {prefect: {pool: gpu, gpus: 1}}
     deps: [source.txt]
     outs: [right.txt]

@@ -41,6 +41,7 @@ class Found:
 def campaign(folder: Path, trials: int, seed: int) -> Found:
     """So many trials, parts and signals in turn."""
     project = toy_project.make(folder / "toy", params="text: a\nseconds: 1.5\n")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background without it
     rng, found = random.Random(seed), Found()  # noqa: S311
     with served.serving(project) as parts:
         parts.run("-m", "flows.pipeline", "--jobs", "2")

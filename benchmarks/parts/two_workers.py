@@ -39,9 +39,9 @@ def _worker(parts: Served, clone: Path) -> None:
 
 
 def _span(clone: Path, name: str, seconds: float) -> tuple[float, float] | None:
-    """When a stage ran in a clone, by the clock: it notes its end."""
+    """When a stage ran in a clone, by the clock: it notes its start, then sleeps."""
     log = clone / f"{name}.log"
     if not log.exists():
         return None
-    end = float(log.read_text())
-    return end - seconds, end
+    start = float(log.read_text())
+    return start, start + seconds
