@@ -84,7 +84,7 @@ def graph(frame: Frame) -> None:
             started = time.perf_counter()
             assert not any(stage.changed for stage in reading.read(project))
             times.append(time.perf_counter() - started)
-        states = flow_times.states(project)
+        states = flow_times.states(project, count)
     spread = f"{min(times):.2f} to {max(times):.2f}"
     frame.record(
         "plan_200", max(times), 5.0, "<=", unit="s", n=len(times), spread=spread, note=f"worst; {count} stages"

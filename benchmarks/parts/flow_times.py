@@ -11,6 +11,8 @@ import yaml
 
 from benchmarks.parts import project
 
+TAKING_DOWN = 180.0  # seconds
+PAGE = 200
 DVC = [sys.executable, "-m", "dvc"]
 
 
@@ -31,21 +33,33 @@ def unchanged(folder: Path, pairs: int) -> list[tuple[float, float]]:
     return found
 
 
-def states(folder: Path) -> int:
-    """How many stages of a project have a final state on the server after a run, each known by its name."""
-    from prefect.client.orchestration import get_client
+def states(folder: Path, wanted: int) -> int:
+    """How many stages of a project have a final state on the server after a run, each known by its name.
 
+    The server takes states down as they come, some time after the flow has ended where there are many.
+    """
     from flows import server
     from flows.pipeline import pipeline
 
     with server.api():
         pipeline(str(folder))
-        with get_client(sync_client=True) as client:
-            runs, page = set[str](), 0
-            while found := client.read_task_runs(limit=200, offset=200 * page):
-                runs |= {run.name for run in found if run.state is not None and run.state.is_final()}
-                page += 1
-    return len(runs)
+        deadline = time.monotonic() + TAKING_DOWN
+        while (found := len(_ended())) < wanted and time.monotonic() < deadline:
+            time.sleep(1)
+    return found
+
+
+def _ended() -> set[str]:
+    """Names of the task runs of which the server knows the end."""
+    from prefect.client.orchestration import get_client
+
+    names = set[str]()
+    with get_client(sync_client=True) as client:
+        while found := client.read_task_runs(limit=PAGE, offset=PAGE * (len(names) // PAGE)):
+            names |= {run.name for run in found if run.state is not None and run.state.is_final()}
+            if len(found) < PAGE:
+                break
+    return names
 
 
 def clone(folder: Path, changes: Mapping[str, Any]) -> Path:

@@ -78,7 +78,7 @@ def _trial(parts: Served, part: str, number: signal.Signals, moment: float, name
         parts.start_server()
     if part == "worker":
         parts.start_worker()
-    if part == "server":  # its flow goes on once it is back, or ends without it
+    if part != "flow":  # what a server or a worker had begun, or had still to begin, goes on once it is back, or ends
         with contextlib.suppress(served.Slow):
             served.until(lambda: not _runs(parts, ["PENDING", "SCHEDULED", "RUNNING"]), 90)
     _settled(parts, name, found)
