@@ -6,9 +6,12 @@ processes that train one model share every batch: each takes the rows of its own
 its step, and nothing else: a checkpoint holds that number and the digest of the dataset it counts in.
 """
 
+import itertools
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +22,7 @@ from frostline.errors import WrongUse
 from frostline.params.trainings import BucketShare
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draw:
+class Draw(NamedTuple):
     """One row of a step: its number in the dataset, and how often it was seen before."""
 
     row: int
@@ -70,19 +72,25 @@ class Batches:
     def draws(self, step: int, share: Share = WHOLE) -> list[Draw]:
         """The rows of a share of a step, in the order of its places."""
         bucket = self._turns[step]
-        rows, size = self._rows[bucket], self.buckets[bucket].batch
-        positions = (self._before[step] * size + place for place in share.places(size))
-        return [self._draw(rows, bucket, *divmod(position, len(rows))) for position in positions]
+        count, size = len(self._rows[bucket]), self.buckets[bucket].batch
+        draws: list[Draw] = []
+        positions = range(self._before[step] * size + share.rank, (self._before[step] + 1) * size, share.world)
+        while positions:
+            epoch, place = divmod(positions[0], count)
+            here = positions[: math.ceil((count - place) / share.world)]
+            rows = self._shuffled(bucket, epoch)[place : place + here[-1] - here[0] + 1 : share.world]
+            draws += [Draw(row, epoch) for row in rows.tolist()]
+            positions = positions[len(here) :]
+        return draws
 
-    def _draw(self, rows: np.ndarray, bucket: str, epoch: int, place: int) -> Draw:
-        return Draw(row=int(rows[self._order(bucket, epoch)[place]]), epoch=epoch)
-
-    def _order(self, bucket: str, epoch: int) -> np.ndarray:
+    def _shuffled(self, bucket: str, epoch: int) -> np.ndarray:
+        """The rows of a bucket as they come in an epoch."""
         if (bucket, epoch) not in self._orders:
             self._orders = {
                 key: order for key, order in self._orders.items() if key[0] != bucket or key[1] == epoch - 1
             }
-            self._orders[bucket, epoch] = order(self._rows[bucket], bucket, epoch, self.seed)
+            rows = self._rows[bucket]
+            self._orders[bucket, epoch] = rows[order(rows, bucket, epoch, self.seed)]
         return self._orders[bucket, epoch]
 
     def at(self, step: int) -> Batch:
@@ -95,7 +103,10 @@ class Batches:
     def read(self, step: int, share: Share = WHOLE, room: memoryview | None = None) -> Stored:
         """The bytes of a share of a step's batch, in the order of its places; into ``room`` if it is given."""
         draws = self.draws(step, share)
-        dropped = [randomness.uniform(self.seed, "caption", draw.epoch, draw.row) < self.dropout for draw in draws]
+        chances: list[float] = []
+        for epoch, seen in itertools.groupby(draws, key=operator.attrgetter("epoch")):
+            chances += randomness.uniforms((draw.row for draw in seen), self.seed, "caption", epoch)
+        dropped = [chance < self.dropout for chance in chances]
         captions = [caption(self.dataset, draw, self.seed) for draw in draws]
         return self.dataset.read([draw.row for draw in draws], dropped, captions, room)
 

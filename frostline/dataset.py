@@ -2,6 +2,7 @@
 
 import bisect
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
 
 ALIGNED = 64  # bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
+MAPPED = 1 << 20  # bytes; so large a piece of memory comes from the system, and goes back to it
 TOGETHER = 1 << 18  # numbers of latents that are normalised at once
 NULL = 0  # the number of the null prompt among the texts of every source
 REMEDY = "all sources of one training are cached with the same base: set `base` in params.yaml and run `dvc repro`"
@@ -80,6 +82,8 @@ class Batch:
 
     def parts(self, count: int) -> "list[Batch]":
         """The rows in so many parts, one after another; as many in each."""
+        if count == 1:
+            return [self]
         size = len(self.rows) // count
         cuts = [slice(start, start + size) for start in range(0, len(self.rows), size)]
         return [self._with(self.rows[cut], *(tensor[cut] for tensor in self._tensors)) for cut in cuts]
@@ -253,21 +257,29 @@ class Dataset:
     def finish(self, stored: Stored) -> Batch:
         """What a network sees of the bytes of a batch: latents normalised, texts padded; it shares no memory with them.
 
-        Latents are normalised a few at a time, so that what lies between stays in the processor's cache. Points of
-        trajectories are normalised as they are stored.
+        Latents are normalised a few at a time, where they will lie: those few stay in the processor's cache. Points
+        of trajectories are normalised as they are stored.
         """
         outline = stored.outline
         tokens, raw = self._cut(torch.frombuffer(stored.data, dtype=torch.uint8), outline.lengths)
         shaped = raw.view(outline.tensors.dtype).view(len(raw), *outline.tensors.shape)
         return Batch(
             rows=outline.rows,
-            clean=torch.cat([self._seen(rows.float()) for rows in shaped.split(max(1, TOGETHER // shaped[0].numel()))]),
+            clean=self._seen(shaped),
             text=self._padded(tokens, outline.lengths),
             dropped=torch.tensor(outline.dropped),
         )
 
-    def _seen(self, row: Tensor) -> Tensor:
-        return latents.normalise(row, self.space) if self.trajectories is None else row
+    def _seen(self, stored: Tensor) -> Tensor:
+        """Latents as a network sees them, float32, of those that are stored."""
+        made = torch.empty(stored.shape)
+        few = max(1, TOGETHER // stored[0].numel())
+        for own, raw in zip(made.split(few), stored.split(few), strict=True):
+            if self.trajectories is None:
+                latents.normalise_into(own, raw, self.space)
+            else:
+                own.copy_(raw)
+        return made
 
     def _cut(self, data: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The data of Stored as tokens (n, bytes of one) and latents (B, bytes of one)."""
@@ -349,9 +361,11 @@ class Dataset:
 
     def _padded(self, tokens: Tensor, lengths: Sequence[int]) -> Tensor:
         """Tokens uint8 (n, bytes of one) of texts one after another -> float32 (B, L, D)."""
-        padded = _zeros((len(lengths), self.space.text_length, self.space.text_dim))
-        rows = [row[:length] for row, length in zip(padded.unbind(), lengths, strict=True)]
-        torch._foreach_copy_(rows, tokens.view(self._text_dtype).split(list(lengths)))
+        longest = self.space.text_length
+        padded = _zeros((len(lengths), longest, self.space.text_dim))
+        cuts = [cut for length in lengths for cut in (length, longest - length)]
+        texts = padded.view(-1, self.space.text_dim).split(cuts)[::2]
+        torch._foreach_copy_(texts, tokens.view(self._text_dtype).split(list(lengths)))
         return padded
 
 
@@ -371,7 +385,9 @@ def _tensors(found: Sequence[Stretch]) -> Tensors:
 
 def _zeros(shape: Sequence[int]) -> Tensor:
     """Zeros as the system gives memory, where torch would write them: padding that nobody touches costs nothing."""
-    size = int(np.prod(shape)) * torch.float32.itemsize
+    size = math.prod(shape) * torch.float32.itemsize
+    if size < MAPPED:  # of which the system gives none by itself
+        return torch.zeros(*shape)
     memory = np.zeros(size + ALIGNED, np.uint8)
     start = -memory.ctypes.data % ALIGNED
     return torch.from_numpy(memory[start : start + size]).view(torch.float32).view(*shape)

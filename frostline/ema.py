@@ -7,12 +7,15 @@ the start must be forgotten: Karras et al., arXiv:2312.02696, section 3.1.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 N = TypeVar("N", bound=nn.Module)
+ALIGNED = 16  # numbers of 4 bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
 
 
 class Average(Generic[N]):
@@ -31,9 +34,15 @@ class Average(Generic[N]):
         torch._foreach_lerp_(own, followed, 1 - self._decay(step))
 
     def _parameters(self, network: N) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of the average and of the original, looked for once: to find them takes longer than to move them."""
+        """Those of the average and of the original, looked for once: to find them takes longer than to move them.
+
+        Whole ones on a CPU are brought together, since hundreds of small ones take longer than their numbers do.
+        """
         if self._pairs is None or self._pairs[0] is not network:
-            self._pairs = network, list(self.network.parameters()), list(network.parameters())
+            own, followed = list(self.network.parameters()), list(network.parameters())
+            if all(map(_whole, (*own, *followed))):
+                own, followed = [_together(own)], [_together(followed)]
+            self._pairs = network, own, followed
         return self._pairs[1:]
 
     def maturity(self, steps: int) -> float:
@@ -45,3 +54,17 @@ class Average(Generic[N]):
 
     def _decay(self, step: int) -> float:
         return min(self.decay, (1 + step) / (10 + step))
+
+
+def _whole(weights: Tensor) -> bool:
+    plain = not isinstance(weights, DTensor) and weights.device.type == "cpu"
+    return plain and weights.dtype == torch.float32 and weights.is_contiguous()
+
+
+def _together(parameters: Sequence[Tensor]) -> Tensor:
+    """One tensor that has the numbers of all parameters, which from now on are views of it."""
+    sizes = [-(-weights.numel() // ALIGNED) * ALIGNED for weights in parameters]
+    whole = torch.zeros(sum(sizes))
+    for weights, room in zip(parameters, whole.split(sizes), strict=True):
+        weights.data = room[: weights.numel()].view_as(weights).copy_(weights)
+    return whole

@@ -30,11 +30,11 @@ def take(
 
     ``times`` are those of all rows of the step by their places; ``noise`` is the key that their noise is drawn from.
     """
-    places = list(range(team.rank, len(times), team.world))
+    places = range(team.rank, len(times), team.world)
     drawn = randomness.normal_rows(places, batch.shape, *noise)
-    found = []
-    for part, own, at in zip(batch.parts(parts), drawn.chunk(parts), times[places].chunk(parts), strict=True):
-        losses = objective(network, part.to(team.device), own.to(team.device), at.to(team.device))
+    own, found = times[team.rank :: team.world], []
+    for part, start, at in zip(batch.parts(parts), drawn.chunk(parts), own.chunk(parts), strict=True):
+        losses = objective(network, part.to(team.device), start.to(team.device), at.to(team.device))
         (losses.mean() / parts).backward()
         found.append(losses.detach())
     return torch.cat(found)

@@ -4,6 +4,7 @@ raw      posterior mean as the VAE gives it and the cache stores it  (B, C, T, H
 latents  (raw - latents_mean) / latents_std per channel: what a transformer sees
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -18,13 +19,25 @@ def normalise(raw: Tensor, space: LatentSpace) -> Tensor:
     return (raw - _channels(space.latents_mean, raw)) / _channels(space.latents_std, raw)
 
 
+def normalise_into(made: Tensor, raw: Tensor, space: LatentSpace) -> None:
+    """The same numbers in the place of those of ``made``, which is float32; ``raw`` may be of another dtype."""
+    made.copy_(raw).sub_(_channels(space.latents_mean, made)).div_(_channels(space.latents_std, made))
+
+
 def denormalise(latents: Tensor, space: LatentSpace) -> Tensor:
     """Latents -> raw latents."""
     return latents * _channels(space.latents_std, latents) + _channels(space.latents_mean, latents)
 
 
 def _channels(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1, 1)
+    return _made(tuple(values), like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=32)
+def _made(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Made once: to make them takes as long as to use them on a batch of small latents."""
+    with torch.inference_mode(mode=False):  # whoever asks first may be in it, and who trains asks next
+        return torch.tensor(values, dtype=dtype, device=device).view(1, -1, 1, 1, 1)
 
 
 def pad(texts: Sequence[Tensor], length: int) -> Tensor:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 CURVE_POINTS = 200
@@ -93,7 +92,7 @@ def validation_loss(point: Point) -> float:
 
 
 def _bin(sigma: Tensor) -> list[int]:
-    return (sigma.double() * BINS).to(torch.int64).clamp(0, BINS - 1).tolist()
+    return [max(0, min(int(value * BINS), BINS - 1)) for value in sigma.tolist()]
 
 
 def _names() -> Sequence[str]:

@@ -24,7 +24,7 @@ from frostline.dataset import Batch, Dataset
 from frostline.job import Job
 from frostline.optimizer import Optimizer
 
-BATCH, ROWS, STEPS, ROUNDS, WARM = 48, 512, 8, 12, 2
+BATCH, ROWS, STEPS, ROUNDS, WARM = 48, 512, 8, 40, 2
 Moments = list[tuple[float, float]]  # seconds of CPU and of the wall
 
 

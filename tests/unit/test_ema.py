@@ -37,3 +37,30 @@ def test_maturity_is_the_share_of_the_average_that_came_since_the_start():
         average.follow(network, step)
         assert abs(1 - average.network.state_dict()["weight"].item() - average.maturity(step + 1)) < 1e-6
     assert average.maturity(0) == 0.0
+
+
+def test_weights_brought_together_move_as_each_alone_and_lie_as_torch_aligns_them():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 7, bias=False), nn.Conv1d(2, 3, 3))
+    parameters, start = list(network.parameters()), [p.detach().clone() for p in network.parameters()]
+    average = Average(network, 0.7)
+    moved = [p + torch.randn_like(p) for p in start]
+    with torch.no_grad():
+        for parameter, there in zip(parameters, moved, strict=True):
+            parameter.copy_(there)
+    average.follow(network, 3)
+    assert all(a is b for a, b in zip(network.parameters(), parameters, strict=True))  # the optimiser's own
+    for own, parameter, begin, there in zip(average.network.parameters(), parameters, start, moved, strict=True):
+        assert torch.equal(parameter, there)
+        assert torch.equal(own, torch.lerp(begin, there, 1 - 4 / 13))
+        assert own.data_ptr() % 64 == parameter.data_ptr() % 64 == 0
+
+
+def test_what_moves_after_they_were_brought_together_is_followed():
+    network = nn.Linear(3, 3)
+    average = Average(network, 0.0)
+    average.follow(network, 0)
+    with torch.no_grad():
+        network.bias.add_(1.0)
+    average.follow(network, 1)
+    assert torch.equal(average.network.state_dict()["bias"], network.bias)

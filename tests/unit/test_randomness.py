@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from frostline import randomness
+from frostline import digests, randomness
 
 
 def test_a_key_gives_its_numbers_and_no_other():
@@ -29,6 +29,17 @@ def test_a_row_does_not_depend_on_its_neighbours():
 def test_a_row_is_the_numbers_of_its_own_key(shape):
     alone = torch.stack([randomness.normal(shape, "key", 3, row) for row in (4, 9)])
     assert torch.equal(randomness.normal_rows([4, 9], shape, "key", 3), alone)
+
+
+def test_many_keys_are_each_of_them_alone():
+    for key in ((), (0, 3, "noise"), ('a "word"', -1)):
+        assert randomness.seeds([0, 7, 1 << 40], *key) == [randomness.seed(*key, n) for n in (0, 7, 1 << 40)]
+        assert randomness.uniforms([4], *key) == [randomness.uniform(*key, 4)]
+
+
+def test_seeds_are_those_that_trained_models_were_made_with():
+    assert randomness.seed("transformer", 0) == int(digests.of_json(["transformer", 0])[:16], 16) >> 1
+    assert randomness.seed(0, 3, "noise", 5) == 219822115529894367
 
 
 def test_uniform_numbers_fill_the_unit_interval():
