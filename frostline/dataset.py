@@ -28,7 +28,6 @@ from frostline.store.reading import Latents
 
 ALIGNED = 64  # bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
 MAPPED = 1 << 20  # bytes; so large a piece of memory comes from the system, and goes back to it
-TOGETHER = 1 << 18  # numbers of latents that are normalised at once
 NULL = 0  # the number of the null prompt among the texts of every source
 REMEDY = "all sources of one training are cached with the same base: set `base` in params.yaml and run `dvc repro`"
 
@@ -257,8 +256,7 @@ class Dataset:
     def finish(self, stored: Stored) -> Batch:
         """What a network sees of the bytes of a batch: latents normalised, texts padded; it shares no memory with them.
 
-        Latents are normalised a few at a time, where they will lie: those few stay in the processor's cache. Points
-        of trajectories are normalised as they are stored.
+        Points of trajectories are normalised as they are stored.
         """
         outline = stored.outline
         tokens, raw = self._cut(torch.frombuffer(stored.data, dtype=torch.uint8), outline.lengths)
@@ -273,12 +271,10 @@ class Dataset:
     def _seen(self, stored: Tensor) -> Tensor:
         """Latents as a network sees them, float32, of those that are stored."""
         made = torch.empty(stored.shape)
-        few = max(1, TOGETHER // stored[0].numel())
-        for own, raw in zip(made.split(few), stored.split(few), strict=True):
-            if self.trajectories is None:
-                latents.normalise_into(own, raw, self.space)
-            else:
-                own.copy_(raw)
+        if self.trajectories is None:
+            latents.normalise_into(made, stored, self.space)
+        else:
+            made.copy_(stored)
         return made
 
     def _cut(self, data: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:

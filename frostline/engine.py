@@ -13,7 +13,18 @@ import torch
 import tqdm
 from torch import Tensor
 
-from frostline import averages, companions, failing, gradients, loading, randomness, sharding, transformer, validation
+from frostline import (
+    averages,
+    companions,
+    failing,
+    gradients,
+    loading,
+    randomness,
+    sharding,
+    transformer,
+    validation,
+    workspace,
+)
 from frostline.averages import OfAll, OfPart
 from frostline.batches import Batches, Share
 from frostline.checkpoints import Checkpoints
@@ -47,6 +58,8 @@ def run(job: Job) -> Outcome:
     """
     params, team = job.params, job.team
     torch.set_num_threads(params.threads)
+    if team.device.type == "cpu":
+        workspace.keep_memory()
     share = Share(rank=team.rank, world=team.world)
     batches = _batches(job)
     validate_every = params.validate_every.in_steps(batches.steps_per_epoch)

@@ -13,6 +13,8 @@ from torch import Tensor
 from frostline.contract import LatentSpace
 from frostline.errors import WrongUse
 
+TOGETHER = 1 << 18  # numbers that are normalised at once
+
 
 def normalise(raw: Tensor, space: LatentSpace) -> Tensor:
     """Raw latents -> latents, near mean 0 and standard deviation 1 per channel."""
@@ -20,8 +22,18 @@ def normalise(raw: Tensor, space: LatentSpace) -> Tensor:
 
 
 def normalise_into(made: Tensor, raw: Tensor, space: LatentSpace) -> None:
-    """The same numbers in the place of those of ``made``, which is float32; ``raw`` may be of another dtype."""
-    made.copy_(raw).sub_(_channels(space.latents_mean, made)).div_(_channels(space.latents_std, made))
+    """The same numbers in the place of those of ``made``, which is float32; ``raw`` may be of another dtype.
+
+    A few channels at a time, or a few rows of small latents: those stay in the processor's cache.
+    """
+    scales = _channels(space.latents_mean, made), _channels(space.latents_std, made)
+    channel = made[0, 0].numel()
+    channels = max(1, min(made.shape[1], TOGETHER // channel))
+    rows = max(1, TOGETHER // (channel * made.shape[1]))
+    for own, given in zip(made.split(rows), raw.split(rows), strict=True):
+        cut = (tensor.split(channels, dim=1) for tensor in (own, given, *scales))
+        for few, stored, mean, deviation in zip(*cut, strict=True):
+            few.copy_(stored).sub_(mean).div_(deviation)
 
 
 def denormalise(latents: Tensor, space: LatentSpace) -> Tensor:

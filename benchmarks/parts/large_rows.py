@@ -1,11 +1,16 @@
-"""Steps at shapes that are bound by their data: rows of 4.3 MB and more under a network of one layer.
+"""Steps at shapes that are bound by their data: rows of 4 MiB under a network of one layer.
 
 The other way is the same loop, whose batches are put together from a safetensors file for each row: the latent as it is
-stored, and the text as the network sees it, padded. Of an image nearly all of its 4.3 MB are its text, of a clip half
-of its 8.6 MB. A third way has no latents: pictures of the miniature's size go through its VAE, and captions through its
-text encoder, at every step.
+stored, and the text as the network sees it, padded. Of an image nearly all of its 4 MiB are its text, of a clip all but
+a kilobyte is its latent. Both ways read in the training's own process, so that all they do is counted. A third way has
+no latents: pictures of the miniature's size go through its VAE, and captions through its text encoder, at every step.
 """
 
+import contextlib
+import dataclasses
+import functools
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,8 +44,12 @@ class Shape(NamedTuple):
     rows: int
 
 
+LATENTS = Kind(
+    bucket=(81, 480, 832), tokens=8, text_dim=64, text_length=12
+)  # 16 x 21 x 60 x 104, and the miniature's texts
+FEW = dataclasses.replace(LATENTS, bucket=(9, 160, 128))
 IMAGES = Shape("data_bound_steps", "images of 512x512", synthetic_cache.IMAGES, latent_rows.SMALL, [1, 8, 8], 16, 256)
-CLIPS = Shape("data_bound_clips", "clips of 81x512x832", latent_rows.VIDEOS, latent_rows.SHORT, [3, 8, 8], 4, 48)
+CLIPS = Shape("data_bound_clips", "clips of 81x480x832", LATENTS, FEW, [3, 10, 8], 4, 48)
 
 
 def measure(frame: Frame) -> None:
@@ -67,17 +76,18 @@ def _measure(frame: Frame, shape: Shape) -> None:
             )
             return bare_steps.engine_steps(small_training.job(work, dataset, values), steps)
 
-        ratio, ours, theirs = _beside(folder, run, _reader(apart), rounds, steps)
+        told = _beside(folder, run, _reader(apart), rounds, steps)
     frame.record(
         shape.figure,
-        ratio.low,
+        told.ratio.low,
         1.5,
         ">=",
         unit="times the steps a second on files",
         n=rounds,
-        spread=str(ratio),
-        note=f"batches of {batch} {shape.what} with texts of 512 tokens, {size / 1e6:.1f} MB a file, one layer; "
-        f"{ours.cpu * 1e3:.0f} against {theirs.cpu * 1e3:.0f} ms of one core a step, page cache",
+        spread=str(told.ratio),
+        note=f"batches of {batch} {shape.what} with texts of {kind.text_length} tokens, {size / 2**20:.2f} MiB a file, "
+        f"one layer; {told.both(lambda way: way.step)} ms of one core a step, page cache; of them "
+        f"{told.both(lambda way: way.data)} are the batch, from its files to the network's latents and texts",
     )
 
 
@@ -92,32 +102,73 @@ def without_latents(frame: Frame) -> None:
             values = small_training.params(kind, batch=ENCODED, steps=bare_steps.WARM + steps + 1)
             return bare_steps.engine_steps(small_training.job(work, dataset, values), steps)
 
-        ratio, ours, theirs = _beside(folder, run, _encoder(frozen), rounds, steps)
+        told = _beside(folder, run, _encoder(frozen), rounds, steps)
     frame.record(
         "encoding_on_the_fly",
-        ratio.low,
+        told.ratio.low,
         1.0,
         ">=",
         unit="times the steps a second of encoding at every step",
         n=rounds,
-        spread=str(ratio),
+        spread=str(told.ratio),
         note=f"the teacher's shape, {ENCODED} images of 32x32 a step through the miniature's VAE and text encoder; "
-        f"{ours.cpu * 1e3:.0f} against {theirs.cpu * 1e3:.0f} ms of one core a step; nothing was asked but the number",
+        f"{told.both(lambda way: way.step)} ms of one core a step; nothing was asked but the number",
     )
 
 
-def _beside(
-    folder: Path, run: Callable[[Path], Cost], read: Callable[..., Any], rounds: int, steps: int
-) -> tuple[Ratio, Cost, Cost]:
-    """A training with rows from its cache and one with rows read another way, in turn: ratio, and costs of a step."""
+class Spent(NamedTuple):
+    """CPU seconds of a step, and of them what its batch took (the median)."""
 
-    def otherwise(number: int) -> Cost:
-        with mock.patch.object(loading, "read", read):
-            return run(folder / f"otherwise-{number}")
+    step: float
+    data: float
 
-    found = in_turn.rounds({"ours": lambda number: run(folder / f"ours-{number}"), "theirs": otherwise}, rounds)
-    ours, theirs = (in_turn.mean(found[name]).per(steps) for name in ("ours", "theirs"))
-    return in_turn.ratio(found["theirs"], found["ours"]), ours, theirs
+
+class Told(NamedTuple):
+    """Two ways to the same steps: how many times as long the other takes, and what each spends."""
+
+    ratio: Ratio
+    ours: Spent
+    theirs: Spent
+
+    def both(self, what: Callable[[Spent], float]) -> str:
+        """Milliseconds of ours and of the other."""
+        return f"{what(self.ours) * 1e3:.1f} against {what(self.theirs) * 1e3:.1f}"
+
+
+def _beside(folder: Path, run: Callable[[Path], Cost], read: Callable[..., Any], rounds: int, steps: int) -> Told:
+    """A training with rows from its cache and one with rows read another way, in turn."""
+    ways, waited = {"ours": loading.read, "theirs": read}, {"ours": list[float](), "theirs": list[float]()}
+
+    def turn(name: str, number: int) -> Cost:
+        timed = _timed(ways[name], waited[name])
+        with mock.patch.object(loading, "read", timed), mock.patch.object(loading, "readers", _none):
+            return run(folder / f"{name}-{number}")
+
+    found = in_turn.rounds({name: functools.partial(turn, name) for name in ways}, rounds)
+    each = {name: in_turn.mean(found[name]).per(steps).cpu for name in ways}
+    ours, theirs = (Spent(each[name], statistics.median(waited[name])) for name in ("ours", "theirs"))
+    return Told(in_turn.ratio(found["theirs"], found["ours"]), ours, theirs)
+
+
+def _none(*_: object, **__: object) -> int:
+    """Both ways read in the training's own process: what another did would not be counted."""
+    return 0
+
+
+def _timed(read: Callable[..., Any], waited: list[float]) -> Callable[..., Any]:
+    """The same batches; the CPU seconds of each are kept."""
+
+    def timed(*given: Any, **named: Any) -> Iterator[Batch]:
+        with contextlib.closing(read(*given, **named)) as batches:
+            while True:
+                started = time.process_time()
+                batch = next(batches, None)
+                waited.append(time.process_time() - started)
+                if batch is None:
+                    return
+                yield batch
+
+    return timed
 
 
 def _encoder(frozen: Codec) -> Callable[..., Any]:
@@ -146,7 +197,7 @@ def _write(folder: Path, dataset: Dataset, row: int) -> None:
 
 def _reader(folder: Path) -> Callable[..., Any]:
     def read(batches: Batches, first: int, end: int, *, share: Share = WHOLE, readers: int = 0) -> Iterator[Batch]:
-        del readers  # the other way reads ahead as little as ours does on one core
+        del readers
         for step in range(first, end):
             rows = [draw.row for draw in batches.draws(step, share)]
             found = [load_file(folder / f"{row}.safetensors") for row in rows]

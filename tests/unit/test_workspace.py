@@ -30,6 +30,17 @@ workspace.die_with_parent()
 print("ready", flush=True)
 time.sleep(60)
 """
+KEPT = """
+import resource, sys
+import numpy as np
+from frostline import workspace
+if sys.argv[1] == "kept":
+    workspace.keep_memory()
+for turn in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(48 << 20, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
 @pytest.fixture
@@ -130,3 +141,10 @@ def test_settings_that_are_already_made_stay(monkeypatch):
     workspace.settle()
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert os.environ["DO_NOT_TRACK"] == "1"
+
+
+@pytest.mark.skipif(os.confstr("CS_GNU_LIBC_VERSION") is None, reason="another C library keeps memory as it likes")
+def test_memory_that_is_freed_is_there_for_who_asks_next(here):
+    pages = {how: int(started(here, KEPT, how).communicate(timeout=60)[0]) for how in ("kept", "as it is")}
+    assert pages["as it is"] > (40 << 20) / 4096
+    assert pages["kept"] < pages["as it is"] / 100
