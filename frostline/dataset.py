@@ -3,6 +3,7 @@
 import bisect
 import functools
 import math
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,7 @@ from frostline.store.parts import Reader, Stretch
 from frostline.store.payloads import Tensors
 from frostline.store.reading import Latents
 
-ALIGNED = 64  # bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
-MAPPED = 1 << 20  # bytes; so large a piece of memory comes from the system, and goes back to it
+MAPPED = 1 << 20  # bytes; so large a piece of memory is worth asking the system for
 NULL = 0  # the number of the null prompt among the texts of every source
 REMEDY = "all sources of one training are cached with the same base: set `base` in params.yaml and run `dvc repro`"
 
@@ -382,11 +382,12 @@ def _tensors(found: Sequence[Stretch]) -> Tensors:
 def _zeros(shape: Sequence[int]) -> Tensor:
     """Zeros as the system gives memory, where torch would write them: padding that nobody touches costs nothing."""
     size = math.prod(shape) * torch.float32.itemsize
-    if size < MAPPED:  # of which the system gives none by itself
+    if size < MAPPED:
         return torch.zeros(*shape)
-    memory = np.zeros(size + ALIGNED, np.uint8)
-    start = -memory.ctypes.data % ALIGNED
-    return torch.from_numpy(memory[start : start + size]).view(torch.float32).view(*shape)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.float32).view(*shape)
 
 
 def _blocks(folders: Sequence[Path], store: StoreParams) -> Blocks | None:

@@ -28,7 +28,8 @@ from frostline.batches import WHOLE, Batches, Share
 from frostline.codec import Codec
 from frostline.dataset import Batch, Dataset
 
-STEPS, ROUNDS = 6, 8
+STEPS, ROUNDS = 6, 12
+WIDTH = small_training.TINY["heads"] * small_training.TINY["head_dim"]  # of the network
 ENCODED = 48  # images of a step
 
 
@@ -60,7 +61,7 @@ def measure(frame: Frame) -> None:
 
 def _measure(frame: Frame, shape: Shape) -> None:
     kind, batch = (shape.quick, 4) if frame.quick else (shape.kind, shape.batch)
-    model = {"layers": 1, "heads": 1, "head_dim": 48, "ffn_dim": 96, "patch_size": shape.patch}
+    model = {**small_training.TINY, "patch_size": shape.patch}
     steps, rounds, rows = (1, 1, 8) if frame.quick else (STEPS, ROUNDS, shape.rows)
     with scratch.folder(frame) as folder:
         dataset = Dataset(*small_training.data(folder, kind, rows))
@@ -86,7 +87,7 @@ def _measure(frame: Frame, shape: Shape) -> None:
         n=rounds,
         spread=str(told.ratio),
         note=f"batches of {batch} {shape.what} with texts of {kind.text_length} tokens, {size / 2**20:.2f} MiB a file, "
-        f"one layer; {told.both(lambda way: way.step)} ms of one core a step, page cache; of them "
+        f"one layer, {WIDTH} wide; {told.both(lambda way: way.step)} ms of one core a step, page cache; of them "
         f"{told.both(lambda way: way.data)} are the batch, from its files to the network's latents and texts",
     )
 
