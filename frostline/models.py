@@ -8,7 +8,6 @@ models/<name>/
     training.json  steps done of planned, parameters, digests of weights, data, start and tensors' sources
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ import safetensors.torch
 from torch import Tensor
 
 from frostline import contract as contracts
-from frostline import digests, files, records, sampling, transformer
+from frostline import digests, files, records, sampling, transformer, weights
 from frostline.contract import Contract
-from frostline.errors import FrostlineError, Refused, WrongUse
+from frostline.errors import Refused, WrongUse
 from frostline.networks import Transformer
 from frostline.records import R, Record
 from frostline.velocities import Low
@@ -115,14 +114,14 @@ def save(
     base: Base,
     training: dict[str, Any],
     *,
-    weights: dict[str, Tensor] | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> Training:
     """Write a model folder's files into an existing (temporary) folder; returns the training record with its digest.
 
-    ``weights`` are those of a network whose own are spread over several processes.
+    ``tensors`` are written in the place of the network's own.
     """
     network.save_config(folder / "transformer")
-    write_weights(folder / WEIGHTS, network.state_dict() if weights is None else weights, contract)
+    write_weights(folder / WEIGHTS, network.state_dict() if tensors is None else tensors, contract)
     return describe(folder, contract, base, training)
 
 
@@ -143,27 +142,24 @@ def describe(folder: Path, contract: Contract, base: Base, training: Mapping[str
     return record
 
 
-def write_weights(path: Path, weights: dict[str, Tensor], contract: Contract) -> None:
-    """Write a safetensors file that carries its contract in its metadata; equal weights are equal bytes."""
-    metadata = {"format": "pt", **stated(contract)}
-    safetensors.torch.save_file({name: t.detach().contiguous() for name, t in weights.items()}, path, metadata=metadata)
-    _sort_header(path)
+def write_weights(path: Path, tensors: Mapping[str, Tensor], contract: Contract) -> None:
+    """Write a safetensors file that carries its contract in its metadata; equal weights are equal bytes.
+
+    Of tensors that are spread over processes one at a time is whole; the other processes call ``give_weights``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights.write(path, weights.kinds_of(tensors), lambda name: weights.full(tensors[name]), stated(contract))
+
+
+def give_weights(tensors: Mapping[str, Tensor]) -> None:
+    """Give this process's part of each tensor, in the order in which another writes them."""
+    for name in weights.in_order(weights.kinds_of(tensors)):
+        weights.full(tensors[name])
 
 
 def stated(contract: Contract) -> dict[str, str]:
     """A contract as the metadata of weights."""
     return {contracts.METADATA: digests.canonical(contract.model_dump(mode="json"))}
-
-
-def _sort_header(path: Path) -> None:
-    """Put a safetensors header into one order: the library writes metadata in another at every call."""
-    with path.open("r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = digests.canonical(json.loads(file.read(size))).encode().ljust(size)
-        if len(header) != size:
-            raise FrostlineError(f"{path}: its header of {size} bytes would take {len(header)} when put in order")
-        file.seek(8)
-        file.write(header)
 
 
 def load(folder: str | Path) -> Model:
@@ -202,8 +198,8 @@ def _check_weights(path: Path, contract: Contract, training: Training) -> None:
             f"{path}: digest {found} is not the {training.weights_digest} of training.json: the weights were changed "
             "or damaged after training; fetch or make the folder again"
         )
-    with safetensors.safe_open(path, "pt") as weights:
-        inside = (weights.metadata() or {}).get(contracts.METADATA)
+    with safetensors.safe_open(path, "pt") as file:
+        inside = (file.metadata() or {}).get(contracts.METADATA)
     if inside != stated(contract)[contracts.METADATA]:
         raise Refused(
             f"{path}: the contract inside the weights is not the one in {path.parent.parent / contracts.FILE}"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 
+from frostline import weights
 from frostline.errors import WrongUse
 from frostline.networks import Transformer
 from frostline.params.trainings import ComputeParams
@@ -51,9 +51,9 @@ def whole(tensors: Mapping[str, Tensor], *, leads: bool) -> dict[str, Tensor]:
     """The same of some tensors."""
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        one = weights.full(tensor)
         if leads:
-            found[name] = full.cpu()
+            found[name] = one
     return found
 
 

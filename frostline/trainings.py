@@ -188,9 +188,10 @@ def publish(
     how a model is written of which a part was trained. All processes give their part of the weights; the one that leads
     writes.
     """
-    trained = outcome.network.state_dict() if write is None else averages.moving(outcome.network)
-    weights = sharding.whole(trained, leads=job.team.leads)
+    part = {} if write is None else sharding.whole(averages.moving(outcome.network), leads=job.team.leads)
     if not job.team.leads:
+        if write is None:
+            models.give_weights(outcome.network.state_dict())
         return
     space, record = job.contract.latent_space, job.contract.sampling
     training = {
@@ -208,9 +209,9 @@ def publish(
     where = models.Base(path=base, vae_digest=space.vae_digest, text_encoder_digest=space.text_encoder_digest)
     with files.new_folder(folder) as beside:
         if write is None:
-            models.save(beside, outcome.network, job.contract, where, training, weights=weights)
+            models.save(beside, outcome.network, job.contract, where, training)
         else:
-            write(beside, weights, where, training)
+            write(beside, part, where, training)
         files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
         files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
         files.write_text(beside / "sigmas.tsv", _table(outcome.progress.by_sigma))

@@ -18,6 +18,7 @@ from typing import Any
 import safetensors
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from frostline import digests, files
 from frostline.errors import Refused, WrongUse
@@ -91,7 +92,7 @@ def kinds(path: Path) -> dict[str, Kind]:
 
 def write(path: Path, kinds: Mapping[str, Kind], read: Callable[[str], Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file of these tensors, each asked for once, in the order of their names."""
-    order = sorted(kinds, key=lambda name: (-kinds[name].dtype.itemsize, name))  # so that all are aligned
+    order = in_order(kinds)
     header, offset = {"__metadata__": {"format": "pt", **metadata}}, 0
     for name in order:
         end = offset + kinds[name].bytes
@@ -104,6 +105,21 @@ def write(path: Path, kinds: Mapping[str, Kind], read: Callable[[str], Tensor], 
         file.write(text)
         for name in order:
             file.write(_bytes(read(name), kinds[name], name))
+
+
+def in_order(kinds: Mapping[str, Kind]) -> list[str]:
+    """Names of tensors in the order in which they are written: the widest numbers first, so that all are aligned."""
+    return sorted(kinds, key=lambda name: (-kinds[name].dtype.itemsize, name))
+
+
+def kinds_of(tensors: Mapping[str, Tensor]) -> dict[str, Kind]:
+    """What tensors are, by name; those that are spread over processes as they are whole."""
+    return {name: Kind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def full(tensor: Tensor) -> Tensor:
+    """One tensor, whole and on the CPU: all processes that have parts of it ask at once."""
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu()
 
 
 def _entry(kind: Kind, start: int, end: int) -> dict[str, Any]:
@@ -158,8 +174,7 @@ def _zip(path: Path) -> Opened:
             "it is opened: ask for safetensors, or fetch it again"
         )
     tensors = _unwrapped(path, _loaded(path))
-    kinds = {name: Kind(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    return Opened(path, kinds, {}, tensors.__getitem__)
+    return Opened(path, kinds_of(tensors), {}, tensors.__getitem__)
 
 
 def _loaded(path: Path) -> Any:

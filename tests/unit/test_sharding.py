@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import weakref
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
-from frostline import engine, sharding
+from frostline import digests, engine, models, sharding
 from frostline.errors import Preempted, WrongUse
 from frostline.params.trainings import ComputeParams
 from frostline.processes import ALONE, Team
@@ -146,3 +147,23 @@ def test_a_teacher_that_waits_on_the_host_says_the_same(team, monkeypatch):
 def test_bfloat16_in_one_process_on_a_cpu_is_refused():
     with pytest.raises(WrongUse, match=r"compute\.dtype is bfloat16"):
         sharding.place(tiny.network(), ComputeParams(**dict[str, Any](COMPUTE, dtype="bfloat16")), ALONE)
+
+
+def test_sharded_weights_are_written_one_at_a_time_to_the_bytes_of_one_process(tmp_path, rows, team, monkeypatch):
+    network = sharding.place(tiny.network(), ComputeParams(**COMPUTE), team)
+    whole, alive, most = DTensor.full_tensor, weakref.WeakSet[Any](), []
+
+    def watched(tensor: DTensor, **named: Any) -> torch.Tensor:
+        found = whole(tensor, **named).clone()
+        storage = found.untyped_storage()
+        most.append(sum(1 for one in alive if one.data_ptr() != storage.data_ptr()))
+        alive.add(storage)
+        return found
+
+    monkeypatch.setattr(DTensor, "full_tensor", watched)
+    meaning = tiny.job(tmp_path / "work", rows).contract
+    models.write_weights(tmp_path / "sharded.safetensors", network.state_dict(), meaning)
+    models.write_weights(tmp_path / "alone.safetensors", tiny.network().state_dict(), meaning)
+    assert len(most) == len(network.state_dict())
+    assert max(most) <= 1  # the one before, until the next takes its place
+    assert digests.of_file(tmp_path / "sharded.safetensors") == digests.of_file(tmp_path / "alone.safetensors")
