@@ -95,21 +95,20 @@ def run(job: Job) -> Outcome:
                 optimizer.step(step)
                 for follower in (average, *job.companions):
                     follower.follow(network, step)
-                drawn = progress.take(losses, _sigma(times), params.steps, last=last)
+                progress.take(losses, _sigma(times), params.steps, last=last)
             else:
                 rows = [draw.row for draw in batches.draws(step)]
                 if len(progress.skipped) == params.skip_nonfinite:
                     checkpoints.wait()
                     raise FrostlineError(failing.not_finite(job, step, rows, losses, norm, checkpoints.newest))
                 optimizer.forget()
-                drawn = progress.skip(last=last)
+                progress.skip(last=last)
 
             meter.count(batch)
             bar.update()
-            if drawn:
-                _hear(job, progress)
-                loss = f"{progress.curve[-1]['loss']:.4f}"
-                bar.set_postfix({"loss": loss, **meter.look(), **_skips(progress)}, refresh=False)
+            _hear(job, progress)
+            if last or meter.due():
+                bar.set_postfix({**_loss(progress), **meter.look(), **_skips(progress)}, refresh=last)
             best = False
             if progress.step % validate_every == 0 or last:
                 with average.shown() as shown:
@@ -172,11 +171,14 @@ def _learn(job: Job, network: Transformer, batch: Batch, times: Tensor, step: in
 
 
 def _hear(job: Job, progress: Progress) -> None:
-    """Put what companions tell beside the last point of the curve, and say once what is to be done about it."""
+    """Put what companions tell beside a point that the curve just got, and say once what is to be done about it."""
+    point = progress.curve[-1] if progress.curve else None
+    if point is None or point["step"] != progress.step:
+        return
     for beside in job.companions:
         told = beside.looked()
         before = any(companions.lagging(point) for point in progress.curve)
-        progress.curve[-1].update(told)
+        point.update(told)
         remedy = companions.lagging(told)
         if remedy and not before and job.team.leads:
             tqdm.tqdm.write(f"{job.name}: step {progress.step}: {remedy}")
@@ -222,6 +224,12 @@ def _tensors(job: Job, network: Transformer, average: Averaged, optimizer: Optim
         "optimizer": optimizer.tensors(),
         **{group: named for beside in job.companions for group, named in beside.tensors().items()},
     }
+
+
+def _loss(progress: Progress) -> dict[str, str]:
+    """The mean of the stretch under way, or of the one before; none before a step was taken."""
+    loss = progress.loss
+    return {} if loss is None else {"loss": f"{loss:.4f}"}
 
 
 def _skips(progress: Progress) -> dict[str, int]:

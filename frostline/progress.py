@@ -44,8 +44,8 @@ class Progress:
         """What ``state`` gave; other values beside it are left alone, and what an older state lacks is empty."""
         return cls(**{name: state[name] for name in cls.__dataclass_fields__ if name in state})
 
-    def take(self, losses: Tensor, sigma: Tensor, planned: int, *, last: bool) -> bool:
-        """Count a step with the losses of its rows (B,) at their sigmas (B,); True if the curve got a point."""
+    def take(self, losses: Tensor, sigma: Tensor, planned: int, *, last: bool) -> None:
+        """Count a step with the losses of its rows (B,) at their sigmas (B,)."""
         self.step += 1
         self.losses.append(losses.mean().item())
         for place, loss in zip(_bin(sigma), losses.tolist(), strict=True):
@@ -56,18 +56,22 @@ class Progress:
             means = [total / count if count else None for total, count in self.bins]
             self.by_sigma.append({"step": self.step, **dict(zip(_names(), means, strict=True))})
             self.bins = _nothing()
-        if self.step % stretch and not last:
-            return False
-        self._point()
-        return True
+        if self.step % stretch == 0 or last:
+            self._point()
 
-    def skip(self, *, last: bool) -> bool:
-        """Count a step that was left out; True if the curve got a point."""
+    def skip(self, *, last: bool) -> None:
+        """Count a step that was left out."""
         self.skipped.append(self.step)
         self.step += 1
         if last and self.losses:
             self._point()
-        return last and bool(self.curve)
+
+    @property
+    def loss(self) -> float | None:
+        """The mean of the stretch that is under way, or of the last one; None before there was a step."""
+        if self.losses:
+            return sum(self.losses) / len(self.losses)
+        return self.curve[-1]["loss"] if self.curve else None
 
     def _point(self) -> None:
         self.curve.append({"step": self.step, "loss": sum(self.losses) / len(self.losses)})

@@ -17,6 +17,7 @@ import torch
 from frostline import budgets
 from frostline.dataset import Batch
 
+LOOKS = 2.0  # seconds between two looks, at least
 PEAKS = {
     "A100": 312e12,
     "H100": 989e12,
@@ -78,6 +79,10 @@ class Meter:
         self._rows += rows
         self._tokens += rows * each
         self._flops += self._passes * rows * forward_flops(self._config, each, batch.text.shape[1])
+
+    def due(self) -> bool:
+        """Is it time for a look, for somebody who watches?"""
+        return self._clock() - self._since >= LOOKS
 
     def look(self) -> dict[str, str]:
         """Rates since the last look, in words."""

@@ -1,11 +1,13 @@
 import dataclasses
 import os
 import signal
+from typing import Any
 
 import pytest
 import torch
+import tqdm
 
-from frostline import engine, loading
+from frostline import engine, loading, speed
 from frostline.errors import FrostlineError, Preempted, Refused, WrongUse
 from frostline.job import Job
 from tests import tiny
@@ -234,3 +236,18 @@ def test_memory_that_does_not_suffice_is_explained(rows, tmp_path):
 
     with pytest.raises(FrostlineError, match=r"out of memory by 2.00 GiB .*compute.accumulate"):
         engine.run(dataclasses.replace(tiny.job(tmp_path, rows), objective=large))
+
+
+def test_the_loss_and_the_rates_are_shown_long_before_the_curve_has_a_point(tmp_path, rows, monkeypatch):
+    shown: list[dict[str, Any]] = []
+
+    class Bar(tqdm.tqdm):
+        def set_postfix(self, ordered_dict: Any = None, refresh: bool | None = True, **more: Any) -> None:
+            shown.append(ordered_dict)
+
+    monkeypatch.setattr(speed, "LOOKS", 0.0)
+    monkeypatch.setattr(engine.tqdm, "tqdm", Bar)
+    made = engine.run(tiny.job(tmp_path / "work", rows, steps=4000, stop_at=6, validate_every={"steps": 4000}))
+    assert [point["step"] for point in made.progress.curve] == [6]
+    assert len(shown) == 6
+    assert all({"loss", "samples/s", "tokens/s"} <= set(one) for one in shown)

@@ -50,3 +50,12 @@ def test_a_step_that_is_left_out_counts_and_moves_no_mean():
 def test_the_lowest_validation_is_known(losses, best):
     progress = Progress()
     assert [progress.validated({"a": loss, "b": 1.0}) for loss in losses] == best
+
+
+def test_the_loss_is_known_from_the_first_step_on():
+    progress = Progress()
+    assert progress.loss is None
+    assert taken(progress, 1).loss == 2.0
+    assert taken(progress, 9).curve
+    assert (progress.losses, progress.loss) == ([], 2.0)
+    assert taken(progress, 3, planned=100_000).loss == 2.0

@@ -57,3 +57,13 @@ def test_nothing_goes_back_to_frozen_weights(monkeypatch):
     meter.count(batch(30))
     now[0] = 2 * 30 * speed.forward_flops(tiny.network().config, 8, 6) / (0.5 * 989e12)
     assert meter.look()["MFU"] == "50.0%"
+
+
+def test_a_look_is_due_after_a_while_however_long_a_step_takes():
+    now = [0.0]
+    meter = speed.Meter(tiny.network().config, world=1, device=torch.device("cpu"), clock=lambda: now[0])
+    assert not meter.due()
+    now[0] = 2.0
+    assert meter.due()
+    meter.look()
+    assert not meter.due()
