@@ -39,7 +39,8 @@ class Average(Generic[N]):
         Whole ones on a CPU are brought together, since hundreds of small ones take longer than their numbers do.
         """
         if self._pairs is None or self._pairs[0] is not network:
-            own, followed = list(self.network.parameters()), list(network.parameters())
+            own: list[Tensor] = list(self.network.parameters())
+            followed: list[Tensor] = list(network.parameters())
             if all(map(_whole, (*own, *followed))):
                 own, followed = [_together(own)], [_together(followed)]
             self._pairs = network, own, followed

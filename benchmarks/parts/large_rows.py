@@ -29,7 +29,7 @@ from frostline.codec import Codec
 from frostline.dataset import Batch, Dataset
 
 STEPS, ROUNDS = 6, 12
-WIDTH = small_training.TINY["heads"] * small_training.TINY["head_dim"]  # of the network
+WIDTH = small_training.TINY["head_dim"]  # of the network, which has one head
 ENCODED = 48  # images of a step
 
 

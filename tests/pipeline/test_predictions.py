@@ -15,7 +15,7 @@ from tests import neutral
 ROOT = Path(__file__).parents[2]
 IMAGES, SCANS = "1x32x32", 60
 BETAS = {"betas": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-PREDICTIONS = {
+PREDICTIONS: dict[str, dict[str, Any]] = {
     "v": {"prediction": "v_prediction", "diffusion": {**BETAS, "zero_terminal_snr": True}},
     "epsilon": {"prediction": "epsilon", "diffusion": {**BETAS, "zero_terminal_snr": False}},
 }

@@ -240,13 +240,8 @@ def test_memory_that_does_not_suffice_is_explained(rows, tmp_path):
 
 def test_the_loss_and_the_rates_are_shown_long_before_the_curve_has_a_point(tmp_path, rows, monkeypatch):
     shown: list[dict[str, Any]] = []
-
-    class Bar(tqdm.tqdm):
-        def set_postfix(self, ordered_dict: Any = None, refresh: bool | None = True, **more: Any) -> None:
-            shown.append(ordered_dict)
-
     monkeypatch.setattr(speed, "LOOKS", 0.0)
-    monkeypatch.setattr(engine.tqdm, "tqdm", Bar)
+    monkeypatch.setattr(tqdm.tqdm, "set_postfix", lambda _, values, refresh: shown.append(values))
     made = engine.run(tiny.job(tmp_path / "work", rows, steps=4000, stop_at=6, validate_every={"steps": 4000}))
     assert [point["step"] for point in made.progress.curve] == [6]
     assert len(shown) == 6
