@@ -177,7 +177,7 @@ def _hear(job: Job, progress: Progress) -> None:
         return
     for beside in job.companions:
         told = beside.looked()
-        before = any(companions.lagging(point) for point in progress.curve)
+        before = any(companions.lagging(seen) for seen in progress.curve)
         point.update(told)
         remedy = companions.lagging(told)
         if remedy and not before and job.team.leads:
