@@ -7,6 +7,7 @@ the start must be forgotten: Karras et al., arXiv:2312.02696, section 3.1.
 """
 
 import copy
+import itertools
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -63,9 +64,20 @@ def _whole(weights: Tensor) -> bool:
 
 
 def _together(parameters: Sequence[Tensor]) -> Tensor:
-    """One tensor that has the numbers of all parameters, which from now on are views of it."""
+    """One tensor that has the numbers of all parameters, which from now on are views of it.
+
+    Where they are already, as after another average of the same network came here, it is that one.
+    """
     sizes = [-(-weights.numel() // ALIGNED) * ALIGNED for weights in parameters]
-    whole = torch.zeros(sum(sizes))
+    starts = [0, *itertools.accumulate(sizes)]
+    memory = parameters[0].untyped_storage()
+    apart = any(
+        weights.untyped_storage().data_ptr() != memory.data_ptr() or weights.storage_offset() != start
+        for weights, start in zip(parameters, starts, strict=False)
+    )
+    if not apart and memory.nbytes() == starts[-1] * torch.float32.itemsize:
+        return parameters[0].detach().as_strided((starts[-1],), (1,), 0)
+    whole = torch.zeros(starts[-1])
     for weights, room in zip(parameters, whole.split(sizes), strict=True):
         weights.data = room[: weights.numel()].view_as(weights).copy_(weights)
     return whole

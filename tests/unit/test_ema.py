@@ -1,7 +1,10 @@
+import copy
+
 import torch
 from torch import nn
 
 from frostline.ema import Average
+from tests import tiny
 
 
 def test_the_average_follows_with_a_decay_that_warms_up():
@@ -12,7 +15,7 @@ def test_the_average_follows_with_a_decay_that_warms_up():
     for step in range(20):
         nn.init.constant_(network.weight, step + 1.0)
         average.follow(network, step)
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(0.05, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * (step + 1)
     assert abs(average.network.state_dict()["weight"].item() - expected) < 1e-5
 
@@ -64,3 +67,22 @@ def test_what_moves_after_they_were_brought_together_is_followed():
         network.bias.add_(1.0)
     average.follow(network, 1)
     assert torch.equal(average.network.state_dict()["bias"], network.bias)
+
+
+def test_two_averages_of_one_network_both_follow_it():
+    """Each brings small weights together: the second must not take them away from the first."""
+    network = tiny.network()
+    quick, slow = Average(network, 0.05), Average(network, 0.9)
+    alone = Average(copy.deepcopy(network), 0.05)
+    for step in range(3):
+        with torch.no_grad():
+            for weights in network.parameters():
+                weights.add_(0.1)
+        quick.follow(network, step)
+        slow.follow(network, step)
+        beside = copy.deepcopy(network)
+        for own, other in zip(alone.network.parameters(), beside.parameters(), strict=True):
+            own.lerp_(other, 1 - min(0.05, (1 + step) / (10 + step)))
+    for own, other in zip(quick.network.parameters(), alone.network.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+    assert not next(slow.network.parameters()).equal(next(quick.network.parameters()))
