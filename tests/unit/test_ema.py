@@ -15,7 +15,7 @@ def test_the_average_follows_with_a_decay_that_warms_up():
     for step in range(20):
         nn.init.constant_(network.weight, step + 1.0)
         average.follow(network, step)
-        decay = min(0.05, (1 + step) / (10 + step))
+        decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * (step + 1)
     assert abs(average.network.state_dict()["weight"].item() - expected) < 1e-5
 
