@@ -22,8 +22,9 @@ from frostline.objectives.times import Times
 from frostline.optimizer import Optimizer
 from frostline.params.trainings import CriticParams, LoopParams
 from frostline.processes import Team
+from frostline.progress import CURVE_POINTS
 
-LAGGING = 1.25  # a critic that loses so much more before its updates than after them runs behind the student
+LAGGING = 1.05  # a critic that learns so much in one step of the student runs behind it
 
 
 class Companion(abc.ABC):
@@ -43,7 +44,7 @@ class Companion(abc.ABC):
         """Take back what ``tensors`` gave, where filling them in place was not enough."""
 
     def looked(self) -> dict[str, float]:
-        """Means since the last look, for the curve of the training."""
+        """What is to be known of it, for the curve of the training."""
         return {}
 
 
@@ -65,26 +66,40 @@ class Critic(Companion):
         self._objective, self._times, self._updates = objective, times, params.updates
         self._seed, self._parts, self._team = loop.seed, loop.compute.accumulate, team
         self.optimizer = Optimizer(self.network, params.optimizer, loop.steps * params.updates)
-        self._told = torch.zeros(3, dtype=torch.float64)  # losses of first and of last updates, and how many steps
+        self._every = max(1, loop.steps // CURVE_POINTS)  # steps between two looks
+        self._told = torch.zeros(2, dtype=torch.float64)  # losses before and after the updates it looked at
 
     def lead(self, batch: Batch, step: int) -> None:
         """See Companion; raises FrostlineError for a loss that is no number."""
-        found = [self._update(batch, step * self._updates + turn) for turn in range(self._updates)]
-        self._told += torch.tensor([found[0], found[-1], 1.0], dtype=torch.float64)
+        looks = step % self._every == 0
+        before = self._look(batch, step) if looks else 0.0
+        for turn in range(self._updates):
+            self._update(batch, step, step * self._updates + turn)
+        if looks:
+            self._told.copy_(torch.tensor([before, self._look(batch, step)]))
 
-    def _update(self, batch: Batch, number: int) -> float:
-        rows = len(batch.rows) * self._team.world
-        times = self._times.draw(rows, randomness.generator(self._seed, number, "critic"))
-        noise = (self._seed, number, "critic noise")
-        own = gradients.take(self._objective, self.network, batch, times, noise, team=self._team, parts=self._parts)
-        losses, _ = self._team.agreed(own, asked=False)
+    def _update(self, batch: Batch, step: int, number: int) -> None:
+        losses = self._losses(batch, number, "critic")
         if not torch.isfinite(losses).all() or not torch.isfinite(self.optimizer.clip()):
             raise FrostlineError(
-                f"the critic's loss or gradient is no number at its update {number}: lower the student's rate or "
-                "critic.optimizer's, and go on from the last checkpoint"
+                f"step {step}: the loss or gradient of the critic is no number, on rows {list(batch.rows)}; lower the "
+                "rate of critic.optimizer or of the student, which begins the training anew"
             )
         self.optimizer.step(number)
-        return float(losses.mean())
+
+    def _look(self, batch: Batch, step: int) -> float:
+        """Its loss on draws that it never learns by, the same before and after the updates of a step."""
+        loss = float(self._losses(batch, step, "critic looked at").mean())
+        self.optimizer.forget()
+        return loss
+
+    def _losses(self, batch: Batch, number: int, purpose: str) -> Tensor:
+        """Losses of all rows of one draw, with their gradients."""
+        rows = len(batch.rows) * self._team.world
+        times = self._times.draw(rows, randomness.generator(self._seed, number, purpose))
+        noise = (self._seed, number, f"{purpose}, noise")
+        own = gradients.take(self._objective, self.network, batch, times, noise, team=self._team, parts=self._parts)
+        return self._team.agreed(own, asked=False)[0]
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """See Companion."""
@@ -99,9 +114,8 @@ class Critic(Companion):
         self.optimizer.restore(tensors["critic_optimizer"])
 
     def looked(self) -> dict[str, float]:
-        """Its mean loss before and after the updates of a step: one that lags has much more before."""
-        before, after = (self._told[:2] / self._told[2]).tolist()
-        self._told.zero_()
+        """Its loss before and after the updates of a step, on the same draws: one that lags has much more before."""
+        before, after = self._told.tolist()
         return {"critic_before": before, "critic_after": after}
 
 

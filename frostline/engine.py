@@ -38,6 +38,8 @@ from frostline.progress import Progress, validation_loss
 from frostline.speed import Meter
 from frostline.workspace import Preemption
 
+SETTLED = 0.2  # share of a training after which what companions tell is judged
+
 Averaged = OfAll[Transformer] | OfPart[Transformer]
 
 
@@ -177,10 +179,11 @@ def _hear(job: Job, progress: Progress) -> None:
         return
     for beside in job.companions:
         told = beside.looked()
-        before = any(companions.lagging(seen) for seen in progress.curve)
+        before = any(companions.lagging(seen) for seen in progress.curve if seen["step"] > job.params.steps * SETTLED)
         point.update(told)
         remedy = companions.lagging(told)
-        if remedy and not before and job.team.leads:
+        settled = progress.step > job.params.steps * SETTLED  # a critic begins as the teacher, far from the student
+        if remedy and settled and not before and job.team.leads:
             tqdm.tqdm.write(f"{job.name}: step {progress.step}: {remedy}")
 
 

@@ -33,6 +33,7 @@ from frostline.proofs import Proof
 
 T = TypeVar("T")
 PROVEN = 64  # rows of trajectories that are held out
+PAIR = 2  # samples that can differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +63,10 @@ def of(
     params: StudentParams, network: Transformer, process: Process, dataset: Dataset, teacher: models.Model, team: Team
 ) -> Learning:
     """What a student of these params learns; places the teacher where ``team`` computes, if it is asked at all."""
-    critic = students.critic(teacher, params) if params.matches_distribution else None  # before the teacher is placed
+    beside = students.critic(teacher, params) if params.matches_distribution else None  # before the teacher is placed
     taught = None if params.follows else _taught(params, dataset, teacher, team)
     pupil = Pupil(
-        params=params, network=network, process=process, dataset=dataset, taught=taught, critic=critic, team=team
+        params=params, network=network, process=process, dataset=dataset, taught=taught, critic=beside, team=team
     )
     return dataclasses.replace(OBJECTIVES[params.objective](pupil), proof=_proof(pupil, teacher))
 
@@ -87,30 +88,37 @@ def _taught(params: StudentParams, dataset: Dataset, teacher: models.Model, team
 
 
 def _proof(pupil: Pupil, teacher: models.Model) -> Proof | None:
-    """What the teacher makes of held-out captions: seen before, or asked now, as its contract samples it."""
-    params, dataset = pupil.params, pupil.dataset
+    """What the teacher makes of held-out captions in the first bucket: seen before, or asked now.
+
+    Asked, it goes as many steps as its contract says, at the student's shift, by the solver of trajectories.
+    """
+    params, dataset, bucket = pupil.params, pupil.dataset, min(pupil.params.buckets)
     count = (PROVEN if params.follows else 0) if params.proof_rows is None else params.proof_rows
-    if count == 0:
-        return None
-    bucket = min(params.buckets)
     rows = dataset.rows(bucket, "validation")[:count].tolist()
-    share = budgets.resolved(params.buckets, dataset.space, pupil.process.patch_size, 1)[bucket]
-    at_once, batch = share.batch // params.compute.accumulate, dataset.batch(rows)
+    if len(rows) < PAIR:
+        return None
+    parts = pupil.team.world * params.compute.accumulate
+    share = budgets.resolved(params.buckets, dataset.space, pupil.process.patch_size, parts)[bucket]
+    at_once, batch = max(1, share.batch // parts), dataset.batch(rows)
     if params.follows:
-        noise, truth = batch.clean[:, 0], batch.clean[:, -1]
+        noise, truth = batch.clean[:, 0].clone(), batch.clean[:, -1].clone()
     else:
         noise = randomness.normal_rows(rows, batch.shape, params.seed, "proof")
         sigmas = schedule.grid(teacher.sampled()[1].steps, params.shift)
-        parts = [dataset.batch(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
-        velocities = (_needed(pupil.taught)(part.to(pupil.team.device)) for part in parts)
-        given = noise.split(at_once)
         truth = torch.cat(
             [
-                [*sampling.followed(velocity, own.to(pupil.team.device), sigmas)][-1].cpu()
-                for velocity, own in zip(velocities, given, strict=True)
+                _followed(pupil, dataset.batch(rows[start : start + at_once]), noise[start : start + at_once], sigmas)
+                for start in range(0, len(rows), at_once)
             ]
         )
     return Proof(noise=noise, text=batch.text, truth=truth, at_once=at_once, seed=params.seed)
+
+
+def _followed(pupil: Pupil, batch: Batch, noise: Tensor, sigmas: Tensor) -> Tensor:
+    """Where the guided teacher leads noise."""
+    velocity = _needed(pupil.taught)(batch.to(pupil.team.device))
+    *_, truth = sampling.followed(velocity, noise.to(pupil.team.device), sigmas)
+    return truth.cpu()
 
 
 def _velocity_matching(pupil: Pupil) -> Learning:

@@ -11,11 +11,9 @@ from frostline.gates import Evidence
 from frostline.params import RegisterParams
 
 METRICS, EVALUATED = "metrics.json", "evaluated.json"  # in the evaluation's folder
-CURVES = {
-    "curve.tsv": "",
-    "validation.tsv": "validation/",
-    "proof.tsv": "proof/",
-}  # file of a model folder to prefix of its metrics
+PROOF = "proof.tsv"
+# File of a model folder to prefix of its metrics; the last is of students alone.
+CURVES = {"curve.tsv": "", "validation.tsv": "validation/", PROOF: "proof/"}
 
 
 def evidence(folder: Path, evaluation: Path, preflight: Path) -> Evidence:
@@ -116,6 +114,8 @@ def _curves(folder: Path) -> dict[str, tuple[tuple[int, float], ...]]:
     """The columns of a model's curves against their first column, the step."""
     found: dict[str, tuple[tuple[int, float], ...]] = {}
     for name, prefix in CURVES.items():
+        if name == PROOF and not (folder / name).exists():
+            continue
         with (folder / name).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         for column in [key for key in rows[0] if key != "step"] if rows else []:

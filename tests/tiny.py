@@ -30,7 +30,7 @@ from frostline.objectives import flow_matching
 from frostline.params import CacheParams
 from frostline.params.trainings import ModelParams, StudentParams, TrainParams, TunedParams
 from frostline.params.trajectories import TrajectoriesParams
-from frostline.processes import ALONE
+from frostline.processes import ALONE, Team
 from frostline.store import layout, writing
 from frostline.store.layout import Caption, Item, Prompt
 
@@ -355,6 +355,7 @@ def mapping_params(**changed: Any) -> StudentParams:
     """A flow map that learns by its own derivative, as params.yaml would say it."""
     values: dict[str, Any] = {
         "objective": "flow_map",
+        "draws": "uniform",
         "tangent": {"at_start": 0.5, "at_zero": 0.25, "warmup_steps": 3, "delta": 0.0005},
         "sampling": {"sampler": "flow_map", "steps": 2, "shift": 3.0, "guidance": 1.0},
         "validate_every": {"steps": 3},
@@ -383,12 +384,12 @@ def few_steps(folder: Path, made: Dataset, teacher: models.Model, **changed: Any
     return distillation(folder, made, teacher, few_steps_params(**changed))
 
 
-def distillation(folder: Path, made: Dataset, teacher: models.Model, student: StudentParams) -> Job:
+def distillation(folder: Path, made: Dataset, teacher: models.Model, student: StudentParams, team: Team = ALONE) -> Job:
     """A distillation, ready to run."""
     students.require_rows(student, made, teacher)
     meaning = students.contract(student, made, teacher)
     network = students.begun(teacher, student)[0]
-    learned = learning.of(student, network, trainings.process_of(meaning), made, teacher, ALONE)
+    learned = learning.of(student, network, trainings.process_of(meaning), made, teacher, team)
     return Job(
         name="distill tiny",
         network=network,
@@ -400,5 +401,6 @@ def distillation(folder: Path, made: Dataset, teacher: models.Model, student: St
         work=folder / "distilling",
         drawn=learned.times,
         companions=learned.companions,
+        team=team,
         proof=learned.proof,
     )

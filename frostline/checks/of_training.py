@@ -21,8 +21,8 @@ BATCH = 16
 def findings(dataset: Dataset, loop: LoopParams) -> list[Finding]:
     """Findings for one training or distillation of params.yaml.
 
-    Of a student of few steps only its sampler is judged: where it learns is where that goes, by construction, and its
-    contract allows no other sigmas to be visited; and trajectories that it learns from need not be made yet.
+    Of a student of few steps only its sampler is judged: it learns at the sigmas of that alone, or at all, evenly, from
+    noise to the clean end; and trajectories that it learns from need not be made yet.
     Raises WrongUse, naming it, for a bucket that has no rows to train or to validate on.
     """
     student = loop if isinstance(loop, StudentParams) else None

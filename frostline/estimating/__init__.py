@@ -6,6 +6,7 @@ Each number comes with its formula and the numbers put in (docs/estimate.md).
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from frostline import budgets
 from frostline.errors import WrongUse
@@ -17,6 +18,7 @@ from frostline.estimating.machines import Machine
 from frostline.estimating.memory import Bucket, Critic, Learning
 from frostline.estimating.networks import Network
 from frostline.estimating.rows import Rows
+from frostline.objectives import velocity_matching
 from frostline.params import Params
 from frostline.params.trainings import BucketShare, LoopParams, StudentParams
 from frostline.store import layout
@@ -100,7 +102,7 @@ def _stage(
         recompute=loop.compute.recompute,
         teacher_waits=isinstance(loop, StudentParams) and loop.offload_teacher,
         critic=_critic(loop, teacher),
-        target=isinstance(loop, StudentParams) and loop.is_consistent,
+        **(_asked(loop) if isinstance(loop, StudentParams) else {}),
     )
     steps = loop.steps if loop.stop_at is None else min(loop.stop_at, loop.steps)
     return Stage(
@@ -113,6 +115,17 @@ def _stage(
         ),
         notes=tuple(_notes(loop, network, teacher)),
     )
+
+
+def _asked(student: StudentParams) -> dict[str, Any]:
+    """How often a student and its teacher are asked in a step, beside the pass that learns."""
+    rollout = velocity_matching.ROLLOUT_STEPS
+    return {
+        "target": student.is_consistent,
+        "graphs": 1 + (student.objective == "consistency_and_distribution"),
+        "passes": {"flow_map": 2}.get(student.objective, 0) + rollout * (student.asked_at == "student"),
+        "asked": 1 + rollout * (student.asked_at == "teacher"),
+    }
 
 
 def _critic(loop: LoopParams, teacher: Network | None) -> Critic | None:

@@ -51,6 +51,9 @@ class Learning:
     teacher_waits: bool = False  # on the host, but for the block that computes
     critic: Critic | None = None
     target: bool = False  # is there an average beside the one that is sampled?
+    graphs: int = 1  # losses of a row whose activations are kept at once
+    passes: int = 0  # more of the student, of which nothing goes back
+    asked: int = 1  # times that a teacher is, with the text and without
 
     @property
     def largest(self) -> Network:
@@ -214,7 +217,7 @@ def _working(learning: Learning, bucket: Bucket, rows: int) -> Figure:
 def _muon(learning: Learning, machine: Machine) -> list[Figure]:
     if not learning.moved.kernels:
         return []
-    own, whole = learning.moved.stacked
+    own, whole = max(moved.stacked for moved in _all_moved(learning))
     return [
         Figure(
             name="Muon's matrices",
@@ -224,6 +227,10 @@ def _muon(learning: Learning, machine: Machine) -> list[Figure]:
             "with what lies around them",
         )
     ]
+
+
+def _all_moved(learning: Learning) -> list[Moved]:
+    return [learning.moved, *([learning.critic.moved] if learning.critic else [])]
 
 
 def _unrounded(moved: Moved, machine: Machine) -> list[Figure]:
@@ -289,14 +296,16 @@ def _host(learning: Learning, machine: Machine) -> list[Figure]:
         value = machine.per_node * own
         return [Figure(name="host memory of a node, at the start", value=value, unit="bytes", formula=formula)]
     own = MASTER * network.parameters
+    beside = sum(figure.value for figure in _beside(learning, machine) if "state" not in figure.name) * machine.world
     theirs = teacher.parameters * teacher.experts * teacher.width_of_weight if teacher else 0
     return [
         Figure(
             name="host memory of a node, at the start",
-            value=machine.per_node * (own + max(own, theirs)),
+            value=machine.per_node * (own + beside + max(own, theirs)),
             unit="bytes",
             formula=f"{machine.per_node} process(es) × ({own:,} + the larger of {own:,} of the average"
-            + (f" and {theirs:,} of the teacher)" if teacher else ")"),
+            + (f" and {theirs:,} of the teacher" if teacher else "")
+            + (f", and {beside:,.0f} of what moves beside it)" if beside else ")"),
         )
     ]
 
@@ -305,7 +314,7 @@ def _step(learning: Learning, bucket: Bucket, gradients: float, machine: Machine
     """What a step of one bucket adds. Gradients come as activations go, block by block."""
     kept = activations.of(learning.largest, bucket.row, learning.dtype, machine.device)
     rows = learning.together(bucket, machine)
-    held = kept.recomputed(rows) if learning.recompute else kept.everything(rows)
+    held = learning.graphs * (kept.recomputed(rows) if learning.recompute else kept.everything(rows))
     if learning.accumulate > 1:
         return held + gradients + _working(learning, bucket, rows).value
     return max(held, gradients + rows * kept.block) + _working(learning, bucket, rows).value

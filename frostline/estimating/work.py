@@ -34,8 +34,9 @@ def _step(learning: Learning, bucket: Bucket) -> Figure:
     value, formula = _own(learning, bucket, own)
     if learning.teacher is not None:
         theirs, experts = _forward(learning.teacher, bucket), learning.teacher.experts
-        value += 2 * experts * theirs
-        formula += f" + 2 × {f'{experts} × ' if experts > 1 else ''}{theirs:.4g} of the teacher"
+        value += 2 * learning.asked * experts * theirs
+        times = f"2 × {f'{learning.asked} × ' if learning.asked > 1 else ''}{f'{experts} × ' if experts > 1 else ''}"
+        formula += f" + {times}{theirs:.4g} of the teacher"
     more, said = _beside(learning, bucket, own)
     value, formula = value + more, formula + said
     return Figure(
@@ -61,7 +62,7 @@ def _own(learning: Learning, bucket: Bucket, forward: float) -> tuple[float, str
 
 def _beside(learning: Learning, bucket: Bucket, own: float) -> tuple[float, str]:
     """Of what moves beside a student, of one row: on the mean it makes half of its jumps before the one that learns."""
-    value, formula = 0.0, ""
+    value, formula = learning.passes * own, f" + {learning.passes} × {own:.4g} more" if learning.passes else ""
     if learning.target:
         value, formula = value + own, formula + f" + {own:.4g} of the target"
     critic = learning.critic
@@ -82,10 +83,12 @@ def _forward(network: Network, bucket: Bucket) -> float:
 
 def _muon(learning: Learning, machine: Machine, steps: int) -> list[Figure]:
     """Every process computes the same step, in float32."""
-    flops = learning.moved.flops
+    critic = learning.critic
+    flops = learning.moved.flops + (critic.updates * critic.moved.flops if critic else 0)
     if not flops:
         return []
     formula = f"{steps:,} steps × {machine.world} process(es) × {flops:.4g}: 5 turns of 4 m²n + 2 m³ for each matrix"
+    formula += f", {critic.updates} times those of the critic among them" if critic else ""
     return [Figure(name="Muon, all steps", value=steps * machine.world * flops, unit="FLOP", formula=formula)]
 
 

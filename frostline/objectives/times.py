@@ -59,35 +59,36 @@ class Sigmas(Times):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Jumps(Times):
-    """Two points of a trajectory for each row, of those that were kept: the jumps that a sampler makes, and no others.
+    """Two points of a trajectory for each row, of those that were kept.
 
-    Every number of steps that divides the points has its share of the rows, and each of its jumps the same of that.
+    A share of the rows begins at the noise, a share goes all the way: those jumps decide how few steps do.
     """
 
     sigmas: Sequence[float]  # falling from 1 to 0
+    from_noise: float = 0.25
+    to_clean: float = 0.25
 
     def __post_init__(self) -> None:
         falls = all(a > b for a, b in zip(self.sigmas, self.sigmas[1:], strict=False))
-        if len(self.sigmas) < 2 or not falls:
+        if len(self.sigmas) < 2 or not falls or min(self.from_noise, self.to_clean) < 0:
             raise WrongUse(f"jumps between sigmas {list(self.sigmas)}: give two or more that fall")
+        if self.from_noise + self.to_clean > 1:
+            raise WrongUse(f"shares of jumps {self.from_noise:g} and {self.to_clean:g}: together at most 1")
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
         """See Times."""
-        steps, place = torch.rand(2, rows, dtype=torch.float64, generator=generator)
-        divisors = torch.tensor(divisors_of(len(self.sigmas) - 1))
-        taken = divisors[(steps * len(divisors)).long()]
-        return self._jumps(taken, (place * taken).long())
+        kind, high, low = torch.rand(3, rows, dtype=torch.float64, generator=generator)
+        last = len(self.sigmas) - 1
+        begin = torch.where(kind < self.from_noise, 0, (high * last).long())
+        end = begin + 1 + (low * (last - begin)).long()
+        return self._at(begin, torch.where(kind >= 1 - self.to_clean, last, end))
 
     def spread(self, rows: int) -> Tensor:
         """See Times."""
-        pairs = [(steps, place) for steps in divisors_of(len(self.sigmas) - 1) for place in range(steps)]
-        chosen = torch.tensor(pairs)[torch.arange(rows) * len(pairs) // rows]
-        return self._jumps(*chosen.unbind(1))
-
-    def _jumps(self, steps: Tensor, place: Tensor) -> Tensor:
-        """Jump number ``place`` of so many steps, each (B,)."""
-        length = (len(self.sigmas) - 1) // steps
-        return self._at(place * length, (place + 1) * length)
+        last = len(self.sigmas) - 1
+        pairs = torch.combinations(torch.arange(last + 1), 2)
+        chosen = pairs[torch.arange(rows) * len(pairs) // rows]
+        return self._at(chosen[:, 0], chosen[:, 1])
 
     def _at(self, begin: Tensor, end: Tensor) -> Tensor:
         found = torch.tensor(self.sigmas, dtype=torch.float64)

@@ -19,6 +19,8 @@ from frostline.objectives import Objective, inputs, squared_error
 from frostline.objectives.teaching import Teaching
 from frostline.path import VelocityFn
 
+ROLLOUT_STEPS = 8
+
 
 def losses(student: VelocityFn, teacher: VelocityFn, noised: Tensor, sigma: Tensor) -> Tensor:
     """How far the student's velocity is from the teacher's at given points: (B,)."""
@@ -28,7 +30,7 @@ def losses(student: VelocityFn, teacher: VelocityFn, noised: Tensor, sigma: Tens
 
 
 def objective(
-    process: Process, *, taught: Teaching, asked_at: inputs.Kind = "latents", rollout_steps: int = 8
+    process: Process, *, taught: Teaching, asked_at: inputs.Kind = "latents", rollout_steps: int = ROLLOUT_STEPS
 ) -> Objective:
     """The loss of one batch.
 

@@ -298,7 +298,7 @@ class StudentParams(LoopParams):
     offload_teacher: bool = records.unsaid(False)  # its weights wait on the host; a block of them is on the device
     asked_at: Literal["teacher", "student"] | None = records.unsaid()  # velocity matching on rollouts of one of these
     # held-out rows whose samples are held against the teacher's at each validation; null: 64 of trajectories, else none
-    proof_rows: Count | None = records.unsaid()
+    proof_rows: Annotated[int, pydantic.Field(ge=2)] | Literal[0] | None = records.unsaid()
     tangent: TangentParams | None = records.unsaid()  # of the flow map
     critic: CriticParams | None = records.unsaid()  # of distribution matching
     distribution_weight: Rate | None = records.unsaid()  # of distribution matching beside consistency
@@ -342,22 +342,25 @@ class StudentParams(LoopParams):
 
     @pydantic.model_validator(mode="after")
     def is_sampled_as_it_learned(self) -> "StudentParams":
-        """Refuse the sampler of another objective, and draws that mean nothing to this one.
-
-        Trajectories hold their captions and sigmas, and what a student makes begins at noise: nothing is drawn of them.
-        """
+        """Refuse the sampler of another objective, and what means nothing to this one."""
         allowed = SAMPLERS[self.objective]
         if self.sampling.sampler not in allowed:
             raise ValueError(
                 f"sampling.sampler {self.sampling.sampler}: {self.objective} makes a student that is sampled by "
                 f"{' or '.join(allowed)}; ask for that"
             )
-        given = self.follows or self.objective == "distribution_matching"
-        if given and (self.caption_dropout, self.draws) != (0.0, "uniform"):
+        if self.objective != "velocity_matching" and self.draws != "uniform":
             raise ValueError(
-                f"caption_dropout {self.caption_dropout:g} and draws {self.draws}: {self.objective} takes captions as "
-                "they are and sigmas evenly; say 0.0 and uniform"
+                f"draws {self.draws}: every sample of a student of few steps begins at sigma 1, where logit_normal "
+                "draws next to nothing; say uniform"
             )
+        if (self.follows or self.objective == "distribution_matching") and self.caption_dropout:
+            raise ValueError(
+                f"caption_dropout {self.caption_dropout:g}: {self.objective} takes captions as they are, and nobody "
+                "asks it without; say 0.0"
+            )
+        if self.follows and self.offload_teacher:
+            raise ValueError(f"offload_teacher is not read by {self.objective}, which asks no teacher: leave it out")
         return self
 
     @pydantic.model_validator(mode="after")
@@ -372,9 +375,9 @@ class StudentParams(LoopParams):
                 raise ValueError(f"{self.objective} without {name}: add one (docs/training.md)")
             if not needed and getattr(self, name) is not None:
                 raise ValueError(f"{name} is not read by {self.objective}: leave it out")
-        if (self.matches_distribution or self.objective == "flow_map") and self.keep.best:
+        if self.objective not in ("velocity_matching", "trajectory_matching") and self.keep.best:
             raise ValueError(
-                f"keep.best {self.keep.best}: the loss of {self.objective} is the size of a gradient and says nothing "
-                "of quality; set it to 0"
+                f"keep.best {self.keep.best}: the loss of {self.objective} is the size of a gradient, or measured "
+                "against the student itself, and says nothing of quality; set it to 0"
             )
         return self

@@ -167,3 +167,15 @@ def test_sharded_weights_are_written_one_at_a_time_to_the_bytes_of_one_process(t
     assert len(most) == len(network.state_dict())
     assert max(most) <= 1  # the one before, until the next takes its place
     assert digests.of_file(tmp_path / "sharded.safetensors") == digests.of_file(tmp_path / "alone.safetensors")
+
+
+@pytest.mark.parametrize("objective", ["consistency_and_distribution", "flow_map"])
+def test_a_sharded_student_and_what_moves_beside_it_come_to_the_same(rows, team, tmp_path, objective):
+    """The teacher, the critic and the target are sharded as the student is."""
+    teacher_folder, found = tiny.model(tmp_path / "teacher"), []
+    for name, of in (("alone", ALONE), ("sharded", team)):
+        student = tiny.mapping_params() if objective == "flow_map" else tiny.jumping_params(objective)
+        (tmp_path / name).mkdir()
+        job = tiny.distillation(tmp_path / name, rows, models.load(teacher_folder), student, team=of)
+        found.append(sharding.gathered(engine.run(job).network, leads=True))
+    assert distance(*found) < 1e-5

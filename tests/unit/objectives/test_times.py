@@ -17,18 +17,28 @@ def test_one_sigma_for_each_row_is_drawn_as_the_contract_says():
     assert times.of(process).spread(3).tolist() == schedule.shift(torch.tensor([1, 3, 5]).double() / 6, 3.0).tolist()
 
 
-def test_jumps_are_those_of_a_sampler_and_every_number_of_steps_has_its_share():
-    drawn = [tuple(pair) for pair in Jumps(sigmas=SIGMAS).draw(6000, randomness.generator("jumps")).tolist()]
-    found = {pair: drawn.count(pair) / 6000 for pair in drawn}
-    expected = {(SIGMAS[0], SIGMAS[4]): 1 / 3}
-    expected |= {(SIGMAS[n], SIGMAS[n + 2]): 1 / 6 for n in (0, 2)}
-    expected |= {(SIGMAS[n], SIGMAS[n + 1]): 1 / 12 for n in range(4)}
-    assert found == pytest.approx(expected, abs=0.02)
+def test_jumps_go_down_between_points_that_were_kept():
+    drawn = Jumps(sigmas=SIGMAS).draw(4000, randomness.generator("jumps"))
+    assert drawn.shape == (4000, 2)
+    assert bool((drawn[:, 1] < drawn[:, 0]).all())
+    assert set(drawn[:, 0].tolist()) == set(SIGMAS[:-1])
+    assert set(drawn[:, 1].tolist()) == set(SIGMAS[1:])
+    # A quarter begin at the noise, and of the others one of four; likewise at the clean end.
+    assert float((drawn[:, 0] == 1).double().mean()) == pytest.approx(0.25 + 0.75 / 4, abs=0.03)
+    assert float((drawn[:, 1] == 0).double().mean()) > 0.4
+
+
+def test_a_share_of_one_asks_for_nothing_else():
+    all_the_way = Jumps(sigmas=SIGMAS, from_noise=0.0, to_clean=1.0).draw(100, randomness.generator("jumps"))
+    assert set(all_the_way[:, 1].tolist()) == {0.0}
+    begun = Jumps(sigmas=SIGMAS, from_noise=1.0, to_clean=0.0).draw(100, randomness.generator("jumps"))
+    assert set(begun[:, 0].tolist()) == {1.0}
 
 
 def test_a_validation_sees_every_jump():
-    spread = Jumps(sigmas=SIGMAS).spread(70)
-    assert len({tuple(pair) for pair in spread.tolist()}) == 7
+    spread = Jumps(sigmas=SIGMAS).spread(20)
+    pairs = {(a, b) for a in SIGMAS for b in SIGMAS if a > b}
+    assert set(map(tuple, spread.tolist())) == pairs
     assert Jumps(sigmas=SIGMAS).spread(3).shape == (3, 2)
 
 
@@ -37,6 +47,7 @@ def test_a_validation_sees_every_jump():
     [
         ({"sigmas": (1.0,)}, "two or more that fall"),
         ({"sigmas": (0.0, 1.0)}, "two or more that fall"),
+        ({"sigmas": SIGMAS, "from_noise": 0.6, "to_clean": 0.6}, "together at most 1"),
     ],
 )
 def test_jumps_that_lead_nowhere_are_refused(wrong, says):
