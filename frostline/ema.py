@@ -9,7 +9,7 @@ the start must be forgotten: Karras et al., arXiv:2312.02696, section 3.1.
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,15 @@ N = TypeVar("N", bound=nn.Module)
 ALIGNED = 16  # numbers of 4 bytes, as torch aligns its own memory: what is computed may depend on it in the last bit
 
 
+class _Pairs(NamedTuple):
+    """What an average moves, and towards what."""
+
+    network: nn.Module
+    first: Tensor  # of the network's parameters: if it lies elsewhere now, ``followed`` is not what it was
+    own: list[Tensor]
+    followed: list[Tensor]
+
+
 class Average(Generic[N]):
     """Holds a copy of a network whose parameters follow the original's."""
 
@@ -26,7 +35,7 @@ class Average(Generic[N]):
         """``decay`` is the final one; 0 follows at once."""
         self.decay = decay
         self.network: N = copy.deepcopy(network).eval().requires_grad_(False)
-        self._pairs: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
+        self._pairs: _Pairs | None = None
 
     @torch.no_grad()
     def follow(self, network: N, step: int) -> None:
@@ -39,13 +48,15 @@ class Average(Generic[N]):
 
         Whole ones on a CPU are brought together, since hundreds of small ones take longer than their numbers do.
         """
-        if self._pairs is None or self._pairs[0] is not network:
+        pairs = self._pairs
+        if pairs is None or pairs.network is not network or pairs.first.data_ptr() != pairs.followed[0].data_ptr():
             own: list[Tensor] = list(self.network.parameters())
             followed: list[Tensor] = list(network.parameters())
+            first = followed[0]
             if all(map(_whole, (*own, *followed))):
                 own, followed = [_together(own)], [_together(followed)]
-            self._pairs = network, own, followed
-        return self._pairs[1:]
+            self._pairs = pairs = _Pairs(network, first, own, followed)
+        return pairs.own, pairs.followed
 
     def maturity(self, steps: int) -> float:
         """The share of the average, after so many steps, that is not the weights it began with: 1 is all of it."""

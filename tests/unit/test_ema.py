@@ -86,3 +86,13 @@ def test_two_averages_of_one_network_both_follow_it():
     for own, other in zip(quick.network.parameters(), alone.network.parameters(), strict=True):
         torch.testing.assert_close(own, other)
     assert not next(slow.network.parameters()).equal(next(quick.network.parameters()))
+
+
+def test_weights_that_were_put_elsewhere_are_followed_there():
+    network = nn.Linear(3, 3)
+    average = Average(network, 0.0)
+    average.follow(network, 0)
+    for parameter in network.parameters():
+        parameter.data = torch.full_like(parameter, 7.0)
+    average.follow(network, 1)
+    assert all(bool((own == 7).all()) for own in average.network.parameters())
