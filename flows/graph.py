@@ -1,7 +1,7 @@
 """The only door to DVC's Python interface, which is internal and may change: the stages of dvc.yaml and what is due."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.utils.serialize import load_yaml, modify_yaml
 
@@ -63,13 +64,12 @@ def read(root: str | Path, target: str | None = None, *, pull: bool = False) -> 
         _require_dependencies(repo, nodes)
         if pull:
             repo.cloud.get_remote(None, "pull")
-        for node in nodes:
-            above = [
-                _address(up) for up in graph.successors(node) if isinstance(up, PipelineStage)
-            ]  # they are upstream
-            upstream = tuple(sorted(address for address in above if address in stages))
-            changed = any(stages[address].changed for address in upstream) or node.changed(allow_missing=False)
-            stages[_address(node)] = _stage(node, upstream, changed=changed)
+        with _read_locked(repo, nodes):
+            for node in nodes:  # successors in the graph are upstream
+                above = [_address(up) for up in graph.successors(node) if isinstance(up, PipelineStage)]
+                upstream = tuple(sorted(address for address in above if address in stages))
+                changed = any(stages[address].changed for address in upstream) or _changed(node)
+                stages[_address(node)] = _stage(node, upstream, changed=changed)
     return tuple(stages.values())
 
 
@@ -150,6 +150,31 @@ def _opened(root: Path) -> Iterator[Repo]:
     except DvcException as error:
         causes = [str(one) for one in (error, error.__cause__) if one is not None]
         raise WrongUse(f"{root}: {'; '.join(causes)}") from error
+
+
+@contextlib.contextmanager
+def _read_locked(repo: Repo, nodes: Sequence[PipelineStage]) -> Iterator[None]:
+    """Nobody writes what the stages read and make. Raises LockError if somebody does.
+
+    DVC takes this lock for each stage three times, each a file that is written twice: most of the time of a plan.
+    """
+    paths = {item.fs_path for node in nodes for item in (*node.deps, *node.outs) if item.protocol == "local"}
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    with rwlock(repo.tmp_dir, repo.fs, "the plan of a flow", sorted(paths), [], hardlink):
+        yield
+
+
+def _changed(node: PipelineStage) -> bool:
+    """``node.changed()`` under the lock of all stages."""
+    if node.changed_stage() or node.is_callback or node.always_changed:
+        return True
+    return _unlocked(PipelineStage._changed_deps)(node) or _unlocked(PipelineStage.changed_outs)(node)
+
+
+def _unlocked(method: Any) -> Callable[[PipelineStage], bool]:
+    """A method of DVC's stages without the lock that it is wrapped in."""
+    wrapped: Callable[[PipelineStage], bool] = method.__wrapped__
+    return wrapped
 
 
 def _targets(repo: Repo, target: str) -> list[PipelineStage]:
