@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prefect import get_run_logger
 
 from flows import process
 
+NONE: Mapping[str, str] = {}
 LAST = 5  # lines of a failed command that its error repeats
 
 
@@ -18,7 +19,7 @@ class CommandFailed(RuntimeError):
     """A command ended with an error; the message holds the command, the folder and its last words."""
 
 
-def git(folder: Path, *words: str, strip: bool = True, **settings: str) -> str:
+def git(folder: Path, *words: str, strip: bool = True, settings: Mapping[str, str] = NONE) -> str:
     """What git prints; ``settings`` are variables of its environment. Raises CommandFailed."""
     done = subprocess.run(
         ["git", *words], cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True, check=False

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
@@ -129,12 +129,13 @@ def uncached(root: str | Path) -> tuple[str, ...]:
 def share_cache(root: str | Path, other: str | Path) -> None:
     """Give the project in ``other``, a copy of that in ``root``, the same cache and remotes, and check out from it."""
     with _opened(Path(root)) as repo:
-        cache = repo.cache.local_cache_dir
-        known, local = repo.config.read("repo"), repo.config.read("local")  # their paths are absolute here
-    with Repo(str(other)) as copy, copy.config.edit("local") as config:
-        config["remote"] = {**known["remote"], **local["remote"]}
-        config["core"] = {**local["core"]}
-        config["cache"] = {**local["cache"], "dir": cache}
+        cache, config = repo.cache.local_cache_dir, cast(Any, repo.config)
+        known, local = config.read("repo"), config.read("local")  # their paths are absolute here
+    edited: Any
+    with Repo(str(other)) as copy, copy.config.edit("local") as edited:
+        edited["remote"] = {**known["remote"], **local["remote"]}
+        edited["core"] = {**local["core"]}
+        edited["cache"] = {**local["cache"], "dir": cache}
     with Repo(str(other)) as copy, contextlib.suppress(DvcException):  # what the cache lacks is made, not fetched
         copy.checkout(force=True)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -88,20 +89,20 @@ class Placer:
         made = [name for name in ("dvc.lock", *graph.uncached(self.root)) if (self.root / name).exists()]
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-            commands.git(self.root, "read-tree", "HEAD", **index)
-            commands.git(self.root, "add", "--update", **index)
-            commands.git(self.root, "add", "--force", "--", *made, **index)
-            tree = commands.git(self.root, "write-tree", **index)
+            commands.git(self.root, "read-tree", "HEAD", settings=index)
+            commands.git(self.root, "add", "--update", settings=index)
+            commands.git(self.root, "add", "--force", "--", *made, settings=index)
+            tree = commands.git(self.root, "write-tree", settings=index)
         name = {"GIT_AUTHOR_NAME": "frostline", "GIT_AUTHOR_EMAIL": "frostline@localhost"}
         name |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in name.items()}
         moment = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}  # the same tree, the same commit
-        commit = commands.git(self.root, "commit-tree", tree, "-p", "HEAD", "-m", "workspace", **name, **moment)
+        commit = commands.git(self.root, "commit-tree", tree, "-p", "HEAD", "-m", "workspace", settings=name | moment)
         commands.git(self.root, "push", "--quiet", "--force", remote(self.root), f"{commit}:{REFERENCES}{commit}")
         return commit
 
     def _elsewhere(self, runner: Runner, step: Step, snapshot: str) -> State:
         """The final state of the stage's flow run on a worker."""
-        run = run_deployment(
+        run: Any = run_deployment(  # in a task it waits; its types say that it might not
             f"stage/{step.stage.hints.pool}",
             parameters={"address": step.stage.address, "snapshot": snapshot, "force": step.force},
             flow_run_name=step.stage.address,

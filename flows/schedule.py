@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from prefect.automations import Automation
 from prefect.blocks.webhook import Webhook
@@ -21,6 +22,7 @@ from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from pydantic import SecretStr
 
 from flows import devices, process, server, ui, worker
 from flows.errors import WrongUse
@@ -88,11 +90,11 @@ def _rules(notify: str | None) -> None:
         threshold=1,
         within=SILENCE,
     )
-    crash = ChangeFlowRunState(state=StateType.CRASHED, message="its worker was lost")
+    crash = ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message="its worker was lost", force=True)
     _put(Automation(name=LOST, description="a flow run whose heartbeat stops", trigger=lost, actions=[crash]))
     if notify is None:
         return
-    block = Webhook(url=notify).save(BLOCK, overwrite=True)
+    block: Any = Webhook(url=SecretStr(notify)).save(BLOCK, overwrite=True)
     failed = EventTrigger(
         posture=Posture.Reactive,
         expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 90.0
@@ -39,7 +40,7 @@ OPTIONS = [
 class Page:
     """One tab."""
 
-    def __init__(self, line: ClientConnection) -> None:
+    def __init__(self, line: Connection) -> None:
         self._line, self._numbers = line, itertools.count(1)
         self._call("Page.enable")
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def serving(folder: Path) -> Iterator[str]:
     """The address of an empty database, as asyncpg takes it; skips the test where there is no PostgreSQL."""
     if program("postgres") is None or program("initdb") is None:
         pytest.skip("no PostgreSQL here (Debian: apt install postgresql)")
-    owner: dict[str, str] = {}
+    owner: dict[str, Any] = {}
     if os.getuid() == 0:
         owner = {"user": OWNER}
         for place in (folder, *folder.parents):

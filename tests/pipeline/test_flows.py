@@ -282,7 +282,7 @@ def test_a_server_that_is_none_of_ours_is_named(answer: int, said: str):
         def do_GET(self) -> None:
             self.send_error(answer)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as other:

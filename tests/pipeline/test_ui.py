@@ -3,13 +3,16 @@
 Pictures of what it saw are kept in FROSTLINE_TEST_PICTURES, if that is set.
 """
 
+import http.server
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import psutil
@@ -20,6 +23,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 LONG = 300.0
+Site = tuple[Path, int, subprocess.Popen[str]]  # a project, the port of Prefect's pages, `make ui`
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,30 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, subprocess.Popen[str]]]:
+def told() -> Iterator["Told"]:
+    """Takes down what it is told by POST."""
+    with Told(("127.0.0.1", 0), Taking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Told(http.server.HTTPServer):
+    said: ClassVar[list[dict[str, Any]]] = []
+
+
+class Taking(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        Told.said.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, told: Told) -> Iterator[Site]:
     """A project, the port of `make ui` over it, and its process."""
     project = toy_project.make(tmp_path_factory.mktemp("site") / "toy")
     prefect, mlflow = postgres_server.free_port(), postgres_server.free_port()
@@ -45,7 +72,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int, 
     try:
         until(lambda: "Ctrl-C ends" in log.read_text() or process.poll() is not None, LONG)
         assert f"http://127.0.0.1:{mlflow}" in log.read_text()
-        schedule = [sys.executable, "-m", "flows.schedule"]
+        schedule = [sys.executable, "-m", "flows.schedule", "--notify", f"http://127.0.0.1:{told.server_port}/failed"]
         deployed = subprocess.run(schedule, cwd=project, env=environment, capture_output=True, text=True, check=False)
         assert deployed.returncode == 0, deployed.stdout + deployed.stderr
         yield project, prefect, process
@@ -59,8 +86,39 @@ def found(port: int, path: str, **body: object) -> list[dict[str, Any]]:
     return list(httpx.post(address, json=body, timeout=60).raise_for_status().json())
 
 
+def start(port: int, deployment: str, **parameters: object) -> str:
+    """A flow run of a deployment; its id."""
+    chosen = next(one for one in found(port, "deployments") if one["name"] == deployment)
+    address = f"http://127.0.0.1:{port}/api/deployments/{chosen['id']}/create_flow_run"
+    return str(httpx.post(address, json={"parameters": parameters}, timeout=60).raise_for_status().json()["id"])
+
+
+def finished(port: int, run: str) -> str | None:
+    now = state(port, run)
+    return now if now in ("Completed", "Failed", "Crashed", "Cancelled") else None
+
+
+def test_two_experiments_at_once_do_not_meet_and_the_workspace_stays_as_it_was(site: Site):
+    project, port, _ = site
+    runs = [start(port, "experiment", overrides={"text": text, "seconds": 2}, name=f"try-{text}") for text in "xy"]
+    assert [until(lambda run=run: finished(port, run), LONG) for run in runs] == ["Completed", "Completed"]
+    for text in "xy":
+        assert toy_project.git(project, "show", f"experiments/try-{text}:params.yaml").startswith(f"text: {text} ")
+        assert '"length": 13' in toy_project.git(project, "show", f"experiments/try-{text}:score.json")
+    assert toy_project.git(project, "status", "--porcelain") == ""
+    assert toy_project.git(project, "worktree", "list").count("\n") == 0
+    assert not (project / "left.txt").exists()
+
+
+def test_a_failure_is_told_to_the_address_that_was_named(site: Site, told: Told):
+    _, port, _ = site
+    run = start(port, "pipeline", target="nothing")
+    assert until(lambda: finished(port, run), LONG) == "Failed"
+    assert "no such stage" in until(lambda: [one for one in told.said if one["state"] == "Failed"], 120)[0]["message"]
+
+
 def test_a_run_with_params_is_started_in_the_browser_and_seen_there_and_ctrl_c_ends_all(
-    site: tuple[Path, int, subprocess.Popen[str]], pictures: Path, tmp_path: Path
+    site: Site, pictures: Path, tmp_path: Path
 ):
     project, port, process = site
     pages = f"http://127.0.0.1:{port}"
@@ -75,14 +133,13 @@ def test_a_run_with_params_is_started_in_the_browser_and_seen_there_and_ctrl_c_e
         page.fill("target", "left")
         page.picture(pictures / "custom-run.png")
         page.click("Submit")
-        run = until(lambda: ended(port, target="left"), LONG)
+        run: Any = until(lambda: ended(port, target="left"), LONG)
         assert run["state_name"] == "Completed"
         assert (project / "left.txt").read_text() == "lefta\n"
         assert not (project / "right.txt").exists()
 
-        deployment = f"{pages}/api/deployments/{pipeline['id']}/create_flow_run"
-        whole = httpx.post(deployment, json={"parameters": {}}, timeout=60).raise_for_status().json()["id"]
-        until(lambda: state(port, whole) in ("Completed", "Failed", "Crashed"), LONG)
+        whole = start(port, "pipeline")
+        assert until(lambda: finished(port, whole), LONG) == "Completed"
         page.open(f"{pages}/runs/flow-run/{whole}")
         page.shows("Completed", "4 Task runs", "Running stage 'right'")
         page.picture(pictures / "flow-run.png")

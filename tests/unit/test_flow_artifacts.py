@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from flows.errors import WrongUse
 from flows.graph import Hints, Stage
 
 
-def stage(root: Path, **hints: object) -> Stage:
+def stage(root: Path, **hints: Any) -> Stage:
     return Stage(
         address="train@a",
         upstream=(),
