@@ -5,19 +5,21 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.runtime import flow_run
-from prefect.states import Cancelling, Crashed
+from prefect.states import Cancelling, Crashed, Scheduled
 
 from flows.errors import WrongUse
 
 UNFINISHED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+STARTING = timedelta(seconds=120)  # that a flow run may take from its worker's hand to its first line
 PAGE = 200  # runs in one answer of the server
 
 
@@ -73,6 +75,16 @@ def mend(client: SyncPrefectClient, root: Path, alive: UUID | None = None) -> No
                 _cancel_children(client, task.id)
                 client.set_task_run_state(task.id, Crashed(message="the flow's process was killed"), force=True)
             client.set_flow_run_state(dead.id, Crashed(message="its process was killed"), force=True)
+
+
+def submit_again(client: SyncPrefectClient, pool: str) -> None:
+    """Schedule flow runs of a pool anew that a worker took and never started: it was killed in between."""
+    taken = FlowRunFilter.model_validate({"state": {"type": {"any_": [StateType.PENDING]}}})
+    of_pool = WorkPoolFilter.model_validate({"name": {"any_": [pool]}})
+    for run in client.read_flow_runs(flow_run_filter=taken, work_pool_filter=of_pool, limit=PAGE):
+        if run.state is not None and datetime.now(UTC) - run.state.timestamp > STARTING:
+            again = Scheduled(message="the worker that took it did not start it")
+            client.set_flow_run_state(run.id, again, force=True)
 
 
 def _unfinished(client: SyncPrefectClient, tag: str) -> list[FlowRun]:

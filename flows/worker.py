@@ -12,15 +12,18 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import commands, graph, keeping, leash, placing, process, running, server
 from flows.errors import WrongUse
 
 WORKSPACE = "FROSTLINE_WORKSPACE"  # where a worker's flow runs work: the pull step of prefect.yaml goes there
+LOOK_EVERY = 20.0  # seconds between two looks for runs that were taken and not started
 HEARTBEAT = 30  # seconds between two signs of life of a flow run
 ENDING = 40.0  # seconds for flow runs to have their stages save before they are killed
 
@@ -81,6 +84,8 @@ class Worker:
         self._process = process.Process([sys.executable, "-m", *words], workspace, here)
         self.ended = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
+        address = here.get("PREFECT_API_URL") or os.environ["PREFECT_API_URL"]
+        threading.Thread(target=self._look_after, args=(pool, address), daemon=True).start()
 
     def end(self) -> None:
         """Ask it and its flow runs to end, and wait for that."""
@@ -91,6 +96,16 @@ class Worker:
         for line in self._process.lines():
             print(line, flush=True)
         self.ended.set()
+
+    def _look_after(self, pool: str, address: str) -> None:
+        """See to the runs that other workers of the pool took and were killed with."""
+        while not self.ended.wait(LOOK_EVERY):
+            with (
+                contextlib.suppress(httpx.HTTPError),  # the server is away: later
+                temporary_settings({PREFECT_API_URL: address}),
+                get_client(sync_client=True) as client,
+            ):
+                keeping.submit_again(client, pool)
 
 
 def main() -> None:

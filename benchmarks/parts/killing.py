@@ -80,7 +80,7 @@ def _trial(parts: Served, part: str, number: signal.Signals, moment: float, name
         parts.start_worker()
     if part != "flow":  # what a server or a worker had begun, or had still to begin, goes on once it is back, or ends
         with contextlib.suppress(served.Slow):
-            served.until(lambda: not _runs(parts, ["PENDING", "SCHEDULED", "RUNNING"]), 90)
+            served.until(lambda: not _runs(parts, ["PENDING", "SCHEDULED", "RUNNING"]), 240)
     _settled(parts, name, found)
 
 
@@ -88,7 +88,7 @@ def _settled(parts: Served, name: str, found: Found) -> None:
     """Whatever goes on ends, one more run succeeds, and no record and no slot says otherwise."""
     parts.processes.pop("flow", None)
     try:
-        served.until(lambda: not _runs(parts, ["PENDING", "SCHEDULED"]), 120)
+        served.until(lambda: not _runs(parts, ["PENDING", "SCHEDULED"]), 240)
         _ended(parts)
     except served.Slow:
         found.unfinished.append(name)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -17,8 +18,9 @@ import yaml
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Running
+from prefect.states import Pending, Running
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import graph, keeping, orchestrator, pipeline, running
@@ -255,6 +257,26 @@ def test_records_of_a_killed_flow_are_ended_by_the_next_one(project: Path):
         begins()
         runs = [run for run in client.read_flow_runs() if keeping.workspace(project) in run.tags]
     assert sorted(str(run.state_name) for run in runs) == ["Completed", "Crashed"]
+
+
+def test_a_run_that_a_killed_worker_took_is_scheduled_again(project: Path, monkeypatch: pytest.MonkeyPatch):
+    @flow(name="taken", persist_result=False)
+    def taken() -> None:
+        pass
+
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="some", type="process"), overwrite=True)
+        flow_id = client.create_flow(taken)
+        deployment = client.create_deployment(flow_id, name="it", work_pool_name="some")
+        run = client.create_flow_run_from_deployment(deployment)
+        client.set_flow_run_state(run.id, Pending(name="Submitting"), force=True)
+        keeping.submit_again(client, "some")
+        assert client.read_flow_run(run.id).state_name == "Submitting"  # it may be about to start
+        monkeypatch.setattr(keeping, "STARTING", timedelta(0))
+        keeping.submit_again(client, "another")
+        assert client.read_flow_run(run.id).state_name == "Submitting"
+        keeping.submit_again(client, "some")
+        assert client.read_flow_run(run.id).state_name == "Scheduled"
 
 
 def test_a_workspace_has_one_flow_at_a_time(project: Path):
