@@ -99,6 +99,8 @@ def killed(frame: Frame) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         found = killing.campaign(Path(folder), 1 if frame.quick else TRIALS, SEED)
+    note = "kills of flow, worker and server at random moments: as many as there was time for"
+    frame.record("killed_trials", found.trials, TRIALS, ">=", unit="trials", n=1, spread="", note=note)
     kinds = {
         "killed_orphans": (found.orphans, "processes after 5 s, after SIGTERM 45 s"),
         "killed_slots": (found.slots, "GPU slots held after the lease of 60 s"),

@@ -53,12 +53,11 @@ def _ended() -> set[str]:
     """Names of the task runs of which the server knows the end."""
     from prefect.client.orchestration import get_client
 
-    names = set[str]()
+    names, page = set[str](), 0
     with get_client(sync_client=True) as client:
-        while found := client.read_task_runs(limit=PAGE, offset=PAGE * (len(names) // PAGE)):
+        while found := client.read_task_runs(limit=PAGE, offset=PAGE * page):
             names |= {run.name for run in found if run.state is not None and run.state.is_final()}
-            if len(found) < PAGE:
-                break
+            page += 1
     return names
 
 
