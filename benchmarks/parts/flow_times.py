@@ -42,20 +42,22 @@ def states(folder: Path, wanted: int) -> int:
     from flows.pipeline import pipeline
 
     with server.api():
-        pipeline(str(folder))
+        run = pipeline(str(folder), return_state=True).state_details.flow_run_id
         deadline = time.monotonic() + TAKING_DOWN
-        while (found := len(_ended())) < wanted and time.monotonic() < deadline:
+        while (found := len(_ended(str(run)))) < wanted and time.monotonic() < deadline:
             time.sleep(1)
     return found
 
 
-def _ended() -> set[str]:
-    """Names of the task runs of which the server knows the end."""
+def _ended(run: str) -> set[str]:
+    """Names of the task runs of a flow run of which the server knows the end."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import TaskRunFilter
 
+    wanted = TaskRunFilter.model_validate({"flow_run_id": {"any_": [run]}})
     names, page = set[str](), 0
     with get_client(sync_client=True) as client:
-        while found := client.read_task_runs(limit=PAGE, offset=PAGE * page):
+        while found := client.read_task_runs(task_run_filter=wanted, limit=PAGE, offset=PAGE * page):
             names |= {run.name for run in found if run.state is not None and run.state.is_final()}
             page += 1
     return names
