@@ -24,7 +24,12 @@ TEACHER, STUDENT = Path("models/teacher"), Path("models/guided")
 PSNR = {1: 35.0, 5: 32.0, 9: 31.5}  # dB by frames
 PAIR_ERROR = {"unipc": 0.01, "euler": 0.03}
 SEEN_TO_FAIL = 0.05  # pair error from which check D03 fails
-WITH_STUDENT = {"distill@guided", "evaluate", "register"}  # what may run when only that student's params change
+WITH_STUDENT = {
+    "distill@guided",
+    "evaluate",
+    "diagnose",
+    "register",
+}  # what may run when only that student's params change
 
 
 def vae(frame: Frame) -> None:

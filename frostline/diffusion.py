@@ -69,7 +69,12 @@ def within(sigma: Tensor, process: Process) -> Tensor:
 
 def beyond(velocity: Tensor, noised: Tensor, sigma: Tensor, process: Process) -> Tensor:
     """A velocity; of rows with a sigma beyond the end that of a clean latent of 0, whatever was said there."""
-    outside = (sigma > end(process)).to(noised.device)
+    return of_nothing(velocity, noised, sigma, end(process))
+
+
+def of_nothing(velocity: Tensor, noised: Tensor, sigma: Tensor, last: float) -> Tensor:
+    """The same beyond a sigma that is named."""
+    outside = (sigma > last).to(noised.device)
     if not outside.any():
         return velocity
     rows = outside.reshape(-1, *(1,) * (noised.ndim - 1))

@@ -23,6 +23,7 @@ from frostline import (
     sharding,
     transformer,
     validation,
+    vitals,
     workspace,
 )
 from frostline.averages import OfAll, OfPart
@@ -55,8 +56,8 @@ class Outcome:
 def run(job: Job) -> Outcome:
     """Train until the planned end or ``stop_at``; goes on from the newest checkpoint in the work folder.
 
-    Raises Preempted after SIGTERM, with a checkpoint written; FrostlineError for a loss that is no number, and for
-    memory that does not suffice.
+    Raises Preempted after SIGTERM, with a checkpoint written; FrostlineError for a loss that is no number, for memory
+    that does not suffice, and for a check of the running training that fails (``vitals``).
     """
     params, team = job.params, job.team
     torch.set_num_threads(params.threads)
@@ -71,6 +72,8 @@ def run(job: Job) -> Outcome:
     optimizer = Optimizer(network, params.optimizer, params.steps)
     checkpoints = Checkpoints(job.work, job.belongs_to, params.keep, team, job.mirror)
     progress = _resume(job, checkpoints, network, average, optimizer)
+    attendant = vitals.Attendant(job, network, optimizer, progress)
+    job = attendant.job
     frozen = not all(parameter.requires_grad for parameter in network.parameters())
     meter = Meter(network.config, world=team.world, device=team.device, frozen=frozen)
     readers = loading.readers(batches, threads=params.threads, share=share)
@@ -105,6 +108,7 @@ def run(job: Job) -> Outcome:
                     raise FrostlineError(failing.not_finite(job, step, rows, losses, norm, checkpoints.newest))
                 optimizer.forget()
                 progress.skip(last=last)
+            attendant.judge(step, moved=step not in progress.skipped[-1:])
 
             meter.count(batch)
             bar.update()

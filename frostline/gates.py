@@ -22,6 +22,9 @@ class Evidence(Record):
     preflight: bool  # passed
     preflight_failed: tuple[str, ...]
     numbers: dict[str, dict[str, float]]  # by bucket and metric
+    examined_weights: str | None  # digest of the weights that the doctor examined; None: none were
+    examined_contract: str | None
+    found: tuple[str, ...]  # what the doctor found wrong with them or with the caches, a sentence each
 
 
 class Verdict(Record):
@@ -67,6 +70,18 @@ def evaluated(evidence: Evidence, _params: GateParams, /) -> Verdict:
     return _failed("evaluated", f"{'; '.join(differing)}: run `dvc repro evaluate`")
 
 
+def diagnosed(evidence: Evidence, _params: GateParams, /) -> Verdict:
+    """The doctor examined exactly these weights under this contract, and found nothing wrong."""
+    pairs = (
+        ("weights", evidence.examined_weights, evidence.training.weights_digest),
+        ("contract", evidence.examined_contract, evidence.contract_digest),
+    )
+    differing = [f"{what} {theirs} examined, {ours} here" for what, theirs, ours in pairs if theirs != ours]
+    if differing:
+        return _failed("diagnosed", f"{'; '.join(differing)}: run `dvc repro diagnose`")
+    return _failed("diagnosed", " ".join(evidence.found)) if evidence.found else _passed("diagnosed")
+
+
 def preflight(evidence: Evidence, _params: GateParams, /) -> Verdict:
     """What must hold before training held."""
     if evidence.preflight:
@@ -85,7 +100,14 @@ def direction(evidence: Evidence, params: GateParams, /) -> Verdict:
     return _at_least("direction", params.minimum_direction, evidence)
 
 
-GATES: tuple[Callable[[Evidence, GateParams], Verdict], ...] = (complete, evaluated, preflight, accuracy, direction)
+GATES: tuple[Callable[[Evidence, GateParams], Verdict], ...] = (
+    complete,
+    evaluated,
+    preflight,
+    diagnosed,
+    accuracy,
+    direction,
+)
 
 
 def _at_least(metric: str, minimum: float, evidence: Evidence) -> Verdict:

@@ -6,6 +6,7 @@ models/<name>/
     contract.json  latent space, process, sampling
     base.json      where the frozen parts (VAE, text encoder, tokenizer) lie, and their digests
     training.json  steps done of planned, parameters, digests of weights, data, start and tensors' sources
+    checks.json    what was measured of it while it was trained (frostline/vitals)
 """
 
 from collections.abc import Mapping

@@ -34,6 +34,7 @@ class Progress:
     validation: list[Point] = field(default_factory=list)  # step, loss per bucket
     proof: list[Point] = field(default_factory=list)  # step, figures of samples beside a teacher's
     skipped: list[int] = field(default_factory=list)  # steps whose losses or gradients were no numbers
+    checks: dict[str, Point] = field(default_factory=dict)  # what was measured last of each check of a running training
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON values."""

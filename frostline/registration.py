@@ -16,11 +16,12 @@ PROOF = "proof.tsv"
 CURVES = {"curve.tsv": "", "validation.tsv": "validation/", PROOF: "proof/"}
 
 
-def evidence(folder: Path, evaluation: Path, preflight: Path) -> Evidence:
+def evidence(folder: Path, evaluation: Path, preflight: Path, doctor: Path) -> Evidence:
     """What the gates ask about one model; raises WrongUse for a missing file, Refused for damaged weights."""
     contract, _, training = models.facts(folder)
     judged = files.read_json(evaluation / EVALUATED).get(folder.name)
-    checks = files.read_json(preflight)
+    checks, said = files.read_json(preflight), files.read_json(doctor)
+    examined = said["models"].get(folder.name)
     return Evidence(
         folder=folder,
         training=training,
@@ -30,6 +31,9 @@ def evidence(folder: Path, evaluation: Path, preflight: Path) -> Evidence:
         preflight=checks["passed"],
         preflight_failed=tuple(checks["failed"]),
         numbers=_numbers(folder, evaluation),
+        examined_weights=examined["weights_digest"] if examined else None,
+        examined_contract=examined["contract_digest"] if examined else None,
+        found=tuple(one["sentence"] for one in (said["caches"], examined) if one and not one["passed"]),
     )
 
 

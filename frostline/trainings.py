@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from frostline import averages, budgets, digests, files, models, sharding, transformer, workspace
+from frostline import averages, budgets, digests, files, models, sharding, transformer, vitals, workspace
 from frostline.contract import Contract, Diffusion, LatentSpace, Process, Sampling
 from frostline.engine import Outcome
 from frostline.errors import Refused, WrongUse
@@ -215,6 +215,7 @@ def publish(
         files.write_text(beside / "curve.tsv", _table(outcome.progress.curve))
         files.write_text(beside / "validation.tsv", _table(outcome.progress.validation))
         files.write_text(beside / "sigmas.tsv", _table(outcome.progress.by_sigma))
+        files.write_json(beside / vitals.FILE, vitals.stated(outcome.progress.checks))
         if outcome.progress.proof:
             files.write_text(beside / "proof.tsv", _table(outcome.progress.proof))
         if (job.work / "preview").exists():  # there are none without preview prompts

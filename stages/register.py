@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--evaluation", type=Path, help="folder with metrics.json and evaluated.json")
     parser.add_argument("--preflight", type=Path)
+    parser.add_argument("--doctor", type=Path, help="what diagnose wrote")
     parser.add_argument("--registry", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True)
     parser.add_argument(
@@ -37,7 +38,8 @@ def register(args: Any) -> None:
     settings = everything.register_
     with workspace.lock(args.report):
         evidence = [
-            registration.evidence(folder, args.evaluation, args.preflight) for folder in everything.models(args.models)
+            registration.evidence(folder, args.evaluation, args.preflight, args.doctor)
+            for folder in everything.models(args.models)
         ]
         verdicts = {one.folder: gates.judge(one, settings.gates) for one in evidence}
         gates.require(verdicts)

@@ -25,6 +25,7 @@ class Healthy:
     """What faults are planted in: a teacher, a student of it, their data."""
 
     folder: Path
+    kind: str
     of: Data
     seed: int
     teacher: Trained
@@ -50,12 +51,12 @@ class Fault:
     variants: Mapping[str, Plant]
 
 
-def healthy(folder: Path, seed: int, steps: int = STEPS) -> Healthy:
-    """A teacher, and a student with guidance 2 folded in."""
-    of = sick.data(seed)
+def healthy(folder: Path, seed: int, steps: int = STEPS, kind: str = "patterns") -> Healthy:
+    """A teacher of one kind of latents, and a student with guidance 2 folded in."""
+    of = sick.data(seed, kind)
     teacher = sick.train(of, seed, steps)
     student = sick.distilled(of, seed + 1, steps // 2, scale=2.0, of_network=teacher.network)
-    return Healthy(folder=folder, of=of, seed=seed, teacher=teacher, student=student, steps=steps)
+    return Healthy(folder=folder, kind=kind, of=of, seed=seed, teacher=teacher, student=student, steps=steps)
 
 
 def teacher_project(one: Healthy, place: Path, **changed: Tensor) -> Project:
@@ -169,7 +170,7 @@ def _other_weights(share: float) -> Plant:
 
 def _trained(step: sick.Step, prepare: Callable[[Any], None] = lambda _: None, **facts: Any) -> Plant:
     def plant(one: Healthy, place: Path) -> Project:
-        network = sick.fresh(one.seed)
+        network = sick.fresh(one.seed, one.of.shape)
         prepare(network)
         made = sick.train(one.of, one.seed, one.steps, step, network)
         model = sick.write_model(place / "teacher", made, **facts)
@@ -259,15 +260,18 @@ def _coded(line: str, *, teacher: str | None = None) -> Plant:
     return plant
 
 
-def _zero_teacher(channels: int) -> Plant:
-    """The post-mortem: a projection of zeros before the teacher, a student trained on pure noise, sampled with DDIM."""
+def _zero_teacher(left: float) -> Plant:
+    """The post-mortem: a projection of zeros before the teacher, a student trained on pure noise, sampled with DDIM.
+
+    ``left``: how much of its latent the teacher sees.
+    """
 
     def plant(one: Healthy, place: Path) -> Project:
-        coded = _coded(f"projected({{model}}, {channels})")(one, place)
+        coded = _coded(f"dimmed({{model}}, {left})")(one, place)
 
         def step(network: nn.Module, _: Tensor, noise: Tensor, sigma: Tensor, text: Tensor, _n: int) -> Tensor:
             with torch.no_grad():
-                target = sick.ask(one.teacher.network, hidden(noise, channels), sigma, text)
+                target = sick.ask(one.teacher.network, left * noise, sigma, text)
             return (sick.ask(network, noise, sigma, text) - target).square().mean((1, 2, 3, 4))
 
         made = sick.train(one.of, one.seed, one.steps, step)
@@ -279,11 +283,14 @@ def _zero_teacher(channels: int) -> Plant:
     return plant
 
 
-def hidden(latents: Tensor, channels: int) -> Tensor:
-    """What a projection lets through that is zero in so many channels."""
-    shown = latents.clone()
-    shown[:, :channels] = 0
-    return shown
+def _data_on_noise(least: float) -> Plant:
+    """Told every timestep, shown none below ``least``."""
+
+    def step(network: nn.Module, clean: Tensor, noise: Tensor, sigma: Tensor, text: Tensor, _n: int) -> Tensor:
+        velocity = sick.ask(network, path.noised(clean, noise, sigma.clamp(min=least)), sigma, text)
+        return (velocity - path.velocity(clean, noise)).square().mean((1, 2, 3, 4))
+
+    return _trained(step)
 
 
 def _two_experts(boundary: float, *, swapped: bool) -> Plant:
@@ -436,6 +443,11 @@ FAULTS: tuple[Fault, ...] = (
         variants={f"from sigma {least:g} on": _on_noise(least) for least in (0.8, 0.9, 0.95, 1.0)},
     ),
     Fault(
+        name="trained on noise, of data",
+        cause="D20",
+        variants={f"from sigma {least:g} on": _data_on_noise(least) for least in (0.8, 0.9, 0.95, 0.99)},
+    ),
+    Fault(
         name="the latent is not seen",
         cause="D02",
         variants={f"{kept:g} of it": _blind(kept) for kept in (0.0, 1e-4, 1e-3, 3e-3)},
@@ -485,11 +497,14 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a norm before the first layer",
         cause="D17",
-        variants={f"over {over}": _coded(f"normed({{model}}, {over!r})") for over in ("all", "frames")},
+        variants={
+            f"over {over}": _coded(f"normed({{model}}, {over!r})")
+            for over in ("all", "frames", "channels", "each number")
+        },
     ),
     Fault(
         name="a teacher of zeros",
         cause="D01",
-        variants={"all channels": _zero_teacher(4)},
+        variants={f"{left:g} let through": _zero_teacher(left) for left in (0.0, 1e-4, 1e-3, 3e-3)},
     ),
 )

@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from frostline import contract as contracts
-from frostline import files, models, path, randomness, schedule, transformer
+from frostline import digits, files, models, path, randomness, schedule, transformer, world
 from frostline.contract import Contract, LatentSpace, Process, Sampling
 from frostline.params.trainings import ModelParams
 
 SHAPE = ModelParams(layers=2, heads=2, head_dim=24, ffn_dim=96, patch_size=(1, 1, 1))
+OTHER_SHAPES = {  # of what is judged, beside what thresholds were chosen by
+    "digits": ModelParams(layers=3, heads=2, head_dim=24, ffn_dim=120, patch_size=(1, 1, 1)),
+    "world": ModelParams(layers=2, heads=3, head_dim=24, ffn_dim=144, patch_size=(1, 1, 1)),
+}
 ROWS, CAPTIONS, BATCH, RATE = 384, 3, 32, 5e-3
 MEAN, STD = (-0.5, 0.0, 0.5, 1.0), (1.3, 2.0, 3.0, 2.4)
 BUCKET = (1, 32, 32)
@@ -39,10 +44,12 @@ class Project:
 class Data:
     """Latents that have something to learn."""
 
-    raw: Tensor  # (N, 4, 1, 4, 4)
+    raw: Tensor  # (N, 4, T, 4, 4)
     clean: Tensor
     text: Tensor  # (N, 6, 8)
     null: Tensor  # (1, 6, 8)
+    which: Tensor  # (N,) number of each row's caption
+    shape: ModelParams = SHAPE  # of networks that learn them
 
 
 Step = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor, int], Tensor]
@@ -65,20 +72,58 @@ def space() -> LatentSpace:
     )
 
 
-def data(seed: int) -> Data:
-    """Rows of one seed."""
+def data(seed: int, kind: str = "patterns", frames: int = 1, rows: int = ROWS) -> Data:
+    """Rows of one seed: made-up patterns, handwritten digits, or scenes of the rendered world, as small latents."""
     generator = randomness.generator("sick", "data", seed)
-    patterns = torch.randn(CAPTIONS, 4, 1, 4, 4, generator=generator)
-    which = torch.arange(ROWS) % CAPTIONS
-    coarse = torch.randn(ROWS, 4, 2, 2, generator=generator)
-    smooth = nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")[:, :, None]
-    clean = 0.75 * patterns[which] + 0.6 * smooth + 0.15 * torch.randn(ROWS, 4, 1, 4, 4, generator=generator)
-    mean, std = clean.mean((0, 2, 3, 4), keepdim=True), clean.std((0, 2, 3, 4), keepdim=True)
-    clean = (clean - mean) / std
+    found, which = KINDS[kind](rows, frames, seed, generator)
+    mean, std = found.mean((0, 2, 3, 4), keepdim=True), found.std((0, 2, 3, 4), keepdim=True)
+    clean = (found - mean) / std
     channels = torch.tensor(STD).view(1, 4, 1, 1, 1), torch.tensor(MEAN).view(1, 4, 1, 1, 1)
-    words = torch.randn(CAPTIONS + 1, 6, 8, generator=generator)
+    words = torch.randn(int(which.max()) + 2, 6, 8, generator=generator)
     words[:, 4:] = 0
-    return Data(raw=clean * channels[0] + channels[1], clean=clean, text=words[which], null=words[-1:])
+    raw = clean * channels[0] + channels[1]
+    return Data(
+        raw=raw, clean=clean, text=words[which], null=words[-1:], which=which, shape=OTHER_SHAPES.get(kind, SHAPE)
+    )
+
+
+def _patterns(rows: int, frames: int, _seed: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    patterns = torch.randn(CAPTIONS, 4, 1, 4, 4, generator=generator)
+    which = torch.arange(rows) % CAPTIONS
+    coarse = torch.randn(rows, 4, 2, 2, generator=generator)
+    smooth = nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")[:, :, None]
+    own = torch.randn(rows, 4, frames, 4, 4, generator=generator)
+    return 0.75 * patterns[which] + 0.6 * smooth + 0.15 * own, which
+
+
+def _digits(rows: int, frames: int, _seed: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Scans of 8 x 8, each four neighbours one place; later frames are moved to the left."""
+    chosen = torch.randperm(len(digits.scans()), generator=generator)[:rows]
+    scans = torch.tensor(digits.scans()[chosen.numpy()]).float()
+    scans += 0.5 * torch.randn(scans.shape, generator=generator)
+    moved = torch.stack([scans.roll(-frame, 2) for frame in range(frames)], 1)  # (N, T, 8, 8)
+    latents = nn.functional.pixel_unshuffle(moved[:, :, None], 2).transpose(1, 2)  # (N, 4, T, 4, 4)
+    return latents.contiguous(), torch.tensor(digits.labels()[chosen.numpy()])
+
+
+def _world(rows: int, frames: int, seed: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mean colours and contrast of the fields of a scene; the caption is the colour of its first object."""
+    scenes = [world.scene(1000 * seed + number) for number in range(rows)]
+    colours = sorted({scene.objects[0].colour for scene in scenes})
+    shown = np.stack([world.render(scene, 1 + 4 * (frames - 1), 64)[::4] for scene in scenes])  # (N, T, 64, 64, 3)
+    pixels = torch.from_numpy(shown).float().permute(0, 4, 1, 2, 3) / 127.5 - 1  # (N, 3, T, 64, 64)
+    fields = pixels.unflatten(3, (4, 16)).unflatten(5, (4, 16))  # (N, 3, T, 4, 16, 4, 16)
+    contrast = fields.mean(1, keepdim=True).std((4, 6))
+    latents = torch.cat([fields.mean((4, 6)), contrast], 1)
+    noise = 0.02 * torch.randn(latents.shape, generator=generator)
+    return latents + noise, torch.tensor([colours.index(scene.objects[0].colour) for scene in scenes])
+
+
+KINDS: dict[str, Callable[[int, int, int, torch.Generator], tuple[Tensor, Tensor]]] = {
+    "patterns": _patterns,
+    "digits": _digits,
+    "world": _world,
+}
 
 
 def write_latents(file: Path, of: Data, **changed: Tensor) -> Path:
@@ -124,7 +169,7 @@ def train(
     rate: float = RATE,
 ) -> Trained:
     """Train a network on rows; every number is drawn from (seed, step)."""
-    network = fresh(seed) if network is None else network
+    network = fresh(seed, of.shape) if network is None else network
     start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     losses: list[float] = []
@@ -230,6 +275,6 @@ def distilled(of: Data, seed: int, steps: int, *, scale: float, of_network: Any)
             target = away + scale * (ask(of_network, noised, sigma, text) - away)
         return (ask(network, noised, sigma, text) - target).square().mean((1, 2, 3, 4))
 
-    student = fresh(seed)
+    student = fresh(seed, of.shape)
     student.load_state_dict(of_network.state_dict())
     return train(of, seed, steps, step, student, rate=RATE / 3)

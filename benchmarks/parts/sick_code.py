@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.parts import faults
 from frostline import models
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -33,7 +32,8 @@ def stepped(folder: str, whole: int) -> Predictor:
 
 def normed(folder: str, over: str) -> Predictor:
     """Latents normalised before the first layer."""
-    ask, dims = plain(folder), (1, 2, 3, 4) if over == "all" else (3, 4)
+    ask = plain(folder)
+    dims = {"all": (1, 2, 3, 4), "frames": (3, 4), "channels": (2, 3, 4), "numbers": (1,)}[over]
 
     def predictor(latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         mean, std = latents.mean(dims, keepdim=True), latents.std(dims, keepdim=True)
@@ -42,7 +42,7 @@ def normed(folder: str, over: str) -> Predictor:
     return predictor
 
 
-def projected(folder: str, channels: int) -> Predictor:
-    """A projection that was initialised with zeros and frozen, before a teacher."""
+def dimmed(folder: str, left: float) -> Predictor:
+    """A projection that was initialised with nearly nothing and frozen, before a teacher."""
     ask = plain(folder)
-    return lambda latents, timestep, text: ask(faults.hidden(latents, channels), timestep, text)
+    return lambda latents, timestep, text: ask(left * latents, timestep, text)

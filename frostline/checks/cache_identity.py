@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Check, Finding
+from frostline import findings
+from frostline.findings import Bound, Check, Finding
 
 ABOUT = Check(
     id="D11",

@@ -10,7 +10,7 @@ from frostline.checks import (
     oracle_sampler,
     schedule_coverage,
 )
-from frostline.checks.findings import Check, Finding
+from frostline.findings import Check, Finding
 
 MODULES = (oracle_sampler, forward_contract, schedule_coverage, latent_stats, codec_roundtrip, cache_identity)
 

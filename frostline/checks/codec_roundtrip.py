@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Check, Finding
+from frostline import findings
+from frostline.findings import Bound, Check, Finding
 
 ABOUT = Check(
     id="D09",
@@ -22,7 +22,7 @@ ABOUT = Check(
     reference="docs/maths.md; diffusion-pipe issue 545 (range [0, 1] for [-1, 1])",
 )
 DECLARED = "RGB [-1, 1]"
-TIE = -1e-6  # decibels: grey pictures read the same in both channel orders, up to the order of a sum
+TIE = -1e-3  # decibels: grey pictures read the same in both channel orders, up to the order of a sum (4e-6 was seen)
 
 
 def check(

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from frostline import diffusion, path, transformer
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Check, Finding
+from frostline import diffusion, findings, path, transformer
 from frostline.contract import Process
+from frostline.findings import Bound, Check, Finding
 
 ABOUT = Check(
     id="D04",

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Check, Finding
+from frostline import findings
+from frostline.findings import Bound, Check, Finding
 
 ABOUT = Check(
     id="D08",

@@ -9,10 +9,10 @@ from frostline import contract as contracts
 from frostline.caching import wanted
 from frostline.caching.encoding import Pixels
 from frostline.checks import cache_identity, codec_roundtrip, latent_stats
-from frostline.checks.findings import Finding
 from frostline.codec import Codec
 from frostline.dataset import Dataset
 from frostline.errors import Refused
+from frostline.findings import Finding
 from frostline.manifest import Row
 from frostline.params import CacheParams, Params
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from frostline import diffusion, path, randomness, schedule, trainings
 from frostline import sampling as samplers
 from frostline.checks import forward_contract, oracle_sampler, schedule_coverage
-from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
 from frostline.dataset import Batch, Dataset
+from frostline.findings import Finding
 from frostline.objectives import Objective, teaching, velocity_matching
 from frostline.params.trainings import LoopParams, StudentParams
 

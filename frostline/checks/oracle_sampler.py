@@ -10,9 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from frostline import exact, sampling
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Check, Finding
+from frostline import exact, findings, sampling
+from frostline.findings import Bound, Check, Finding
 
 ABOUT = Check(
     id="D03",

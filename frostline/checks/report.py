@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from frostline import files
-from frostline.checks.findings import Finding
 from frostline.errors import Refused
+from frostline.findings import Finding
 
 
 def summary(findings: Mapping[str, Sequence[Finding]], dataset_digest: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ bins of twenty hold 0.2 % of logit-normal draws under the very shift they are sa
 import torch
 from torch import Tensor
 
-from frostline import schedule
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Check, Finding
+from frostline import findings, schedule
+from frostline.findings import Bound, Check, Finding
 
 ABOUT = Check(
     id="D05",

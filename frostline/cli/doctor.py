@@ -86,14 +86,16 @@ def _silent(_line: str) -> None:
 
 def _examined(target: str | None, around: Around, say: Callable[[str], None]) -> dict[str, Any]:
     """Examine one network, or a cache alone; what is found is said as it is found."""
+    from frostline import processes
     from frostline.doctor import examination, finding_around, subjects, telling
     from frostline.doctor.case import Given
 
     if target is not None and subjects.is_code(target):
         say(f"{target}: runs your code")
-    subject = None if target is None else subjects.open_(target)
+    device = processes.device("auto", "the doctor")
+    subject = None if target is None else subjects.open_(target, device)
     place = finding_around.base(around.base, subject)
-    theirs = finding_around.teacher(around.teacher, subject)
+    theirs = finding_around.teacher(around.teacher, subject, device)
     with finding_around.latents(around.latents, around.media, subject, place) as cache:
         given = Given(subject=subject, teacher=theirs, cache=cache, base=place, size=around.size)
         say(_opening(given))

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Finding
+from frostline import findings
 from frostline.doctor import catalogue
 from frostline.doctor.readings import Asked
+from frostline.findings import Bound, Finding
 
 LEAST_SHARE = 0.05
 IGNORED = "the answer does not depend on the latent at all (D02)"

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from frostline import randomness
-from frostline.checks import cache_identity, codec_roundtrip, findings, latent_stats
-from frostline.checks.findings import Bound, Finding
+from frostline import findings, randomness
+from frostline.checks import cache_identity, codec_roundtrip, latent_stats
 from frostline.codec import Codec
 from frostline.dataset import Dataset
 from frostline.doctor import catalogue
 from frostline.doctor.rows import Rows
+from frostline.findings import Bound, Finding
 
 FEW = 64  # rows under which statistics of channels say little
 EMPTY = tuple(Bound(measure=name, op="==", value=0.0) for name in ("not_finite", "constant"))

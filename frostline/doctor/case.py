@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from frostline.checks.findings import Finding
 from frostline.doctor.errors_by_sigma import Curve
 from frostline.doctor.readings import Reading, Scored
 from frostline.doctor.rows import Cache, Rows
 from frostline.doctor.subjects import Subject
+from frostline.findings import Finding
 
 Check = Callable[[], Finding]
 

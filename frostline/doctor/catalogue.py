@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import yaml
 
-from frostline import records
+from frostline import records, vitals
 from frostline.checks import catalogue
-from frostline.checks.findings import Check
 from frostline.errors import WrongUse
+from frostline.findings import Check
 from frostline.records import Record
 
 FILE = Path(__file__).with_suffix(".yaml")
@@ -23,7 +23,7 @@ class Entry(Record):
     id: str
     name: str
     level: Literal["data", "process", "model", "sampler"]  # where the cause lies
-    when: Literal["files", "records", "test"]
+    when: Literal["files", "records", "test"]  # files; a training's own records alone; tests of this library
     question: str
     procedure: str
     threshold: str
@@ -32,6 +32,11 @@ class Entry(Record):
     story: str
     maths: str
     explains: tuple[str, ...]  # the checks that fail as its symptoms
+
+    @property
+    def stops(self) -> bool:
+        """Whether a training that runs is looked at for it, and stopped by it."""
+        return self.id in vitals.ABOUT
 
     @property
     def check(self) -> Check:
@@ -51,7 +56,7 @@ def entries() -> dict[str, Entry]:
 
 def _stated(id_: str) -> dict[str, str]:
     """What a check of its own module says of itself."""
-    about = catalogue.ABOUT.get(id_)
+    about = {**vitals.ABOUT, **catalogue.ABOUT}.get(id_)
     return {} if about is None else {name: getattr(about, name) for name in SHARED}
 
 

@@ -6,9 +6,10 @@ Shapes: samples, noise and data (N, C, T, H, W), normalised latents; pixels (N, 
 import torch
 from torch import Tensor
 
-from frostline.checks import findings, latent_stats
-from frostline.checks.findings import Bound, Finding
+from frostline import findings
+from frostline.checks import latent_stats
 from frostline.doctor import catalogue
+from frostline.findings import Bound, Finding
 
 FINITE = Bound(measure="not_finite", op="==", value=0.0)
 DEVIATION = (

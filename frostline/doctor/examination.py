@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from frostline.checks import findings
-from frostline.checks.findings import Finding
-from frostline.doctor import catalogue, causes, of_cache, of_network, own_records
+from frostline import findings, vitals
+from frostline.doctor import catalogue, causes, of_cache, of_network, own_records, settings
 from frostline.doctor.case import Check, Given, Seen
 from frostline.doctor.causes import Diagnosis
 from frostline.doctor.subjects import Subject
+from frostline.findings import Finding
 
 NO_LATENTS = "no latents were given: --latents"
 NO_BASE = "no base was found: --base"
@@ -19,6 +19,11 @@ OF_BASE = ("D09", "D11", "D12")
 OF_CACHE = ("D13", "D22")
 OF_FILES = ("D14", "D15", "D26")
 OF_TEACHER = ("D01", "D15", "D32")
+RECORDED = {  # why a training has no such record
+    "D18": "it went on from weights that were trained before",
+    "D24": "one process trained it",
+    "D29": "it continues no clips",
+}
 QUESTIONS = 130  # of a network, of all rows, without samples
 
 
@@ -38,10 +43,13 @@ class Examined:
         return self.diagnosis.cause is not None or bool(self.crashed)
 
 
-def examine(given: Given, tell: Callable[[Finding], None]) -> Examined:
-    """Make every check that applies; ``tell`` is called with each finding when it is made."""
+def examine(given: Given, tell: Callable[[Finding], None], *, of_cache: bool = True) -> Examined:
+    """Make every check that applies; ``tell`` is called with each finding when it is made.
+
+    ``of_cache``: whether the cache itself is looked at too, and not only its rows shown to a network.
+    """
     started, found, crashed, seen = time.monotonic(), list[Finding](), list[str](), Seen()
-    for id_, check in _checks(given, seen):
+    for id_, check in _checks(given, seen, with_cache=of_cache):
         finding, fell = _made(id_, check)
         crashed += [id_] if fell else []
         found.append(finding)
@@ -72,7 +80,7 @@ def _made(id_: str, check: Check) -> tuple[Finding, bool]:
 
 def _why_not(when: str, id_: str, given: Given) -> str:
     if when == "records":
-        return "told while a training runs, not by what it leaves behind"
+        return _unrecorded(id_, given)
     if when == "test":
         return "told by tests of the code that trains, not by what it leaves behind"
     if id_ in OF_BASE:
@@ -88,8 +96,16 @@ def _why_not(when: str, id_: str, given: Given) -> str:
     return "it does not apply, or its files do not tell"
 
 
-def _checks(given: Given, seen: Seen) -> Iterator[tuple[str, Check]]:
-    if given.cache is not None:
+def _unrecorded(id_: str, given: Given) -> str:
+    """Why what is told while a training runs is not told of this one."""
+    folder = None if given.subject is None else given.subject.folder
+    if folder is None or not (folder / vitals.FILE).is_file():
+        return f"told while a training runs, and there is no {vitals.FILE} of one"
+    return RECORDED.get(id_, "its training was too short to be looked at")
+
+
+def _checks(given: Given, seen: Seen, *, with_cache: bool) -> Iterator[tuple[str, Check]]:
+    if given.cache is not None and with_cache:
         yield from of_cache.checks(given.cache, given, seen)
     if given.subject is not None:
         yield from _of_records(given.subject, given)
@@ -104,6 +120,10 @@ def _of_records(subject: Subject, given: Given) -> Iterator[tuple[str, Check]]:
             lambda: own_records.load_audit([p.audit for p in subject.parts], [p.network for p in subject.parts]),
         )
     training, folder = subject.training, subject.folder
+    if folder is not None and settings.has_any(folder):
+        yield "D30", lambda: settings.unread(folder)
+    if folder is not None and (folder / vitals.FILE).is_file():
+        yield from ((finding.id, lambda finding=finding: finding) for finding in own_records.while_training(folder))
     if training is not None and folder is not None:
         yield "D26", lambda: own_records.finished(training, own_records.curve(folder / "curve.tsv", "loss"))
     teacher = given.teacher

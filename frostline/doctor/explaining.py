@@ -9,7 +9,7 @@ from frostline.doctor.catalogue import Entry
 WIDTH = 100
 WHEN = {
     "files": "from files alone: `frostline doctor`",
-    "records": "while a training runs; files alone cannot tell",
+    "records": "while a training runs, and afterwards by the record it leaves in the model's folder",
     "test": "by the tests of this library; of other code, files alone cannot tell",
 }
 OF_PAGE = """# The doctor: what can be wrong, and how it is told
@@ -35,7 +35,7 @@ def words(entry: Entry) -> str:
         "remedy": entry.remedy,
         "explains": ", ".join(f"{id_} {catalogue.entry(id_).name}" for id_ in entry.explains)
         or "nothing: a symptom, or alone",
-        "when": WHEN[entry.when].replace("`", ""),
+        "when": _when(entry).replace("`", ""),
         "level": entry.level,
         "reference": entry.reference,
     }
@@ -44,6 +44,12 @@ def words(entry: Entry) -> str:
         for name, text in parts.items()
     ]
     return "\n".join([f"{entry.id} {entry.name}: {entry.question}", *filled])
+
+
+def _when(entry: Entry) -> str:
+    """How a check is told."""
+    stops = "; it stops a training that runs" if entry.stops else ""
+    return f"{WHEN[entry.when]}{stops}"
 
 
 def listed() -> str:
@@ -67,13 +73,14 @@ def _table() -> Iterator[str]:
 
 
 def _short(one: Entry) -> str:
-    return {"files": "from files", "records": "while training", "test": "by a test"}[one.when]
+    told = {"files": "from files", "records": "while training", "test": "by a test"}[one.when]
+    return f"{told}, while training" if one.stops and one.when == "files" else told
 
 
 def _section(one: Entry) -> Iterator[str]:
     yield f"## {one.id} {one.name}"
     yield ""
-    yield f"*{one.question}* Told {WHEN[one.when]}. Level: {one.level}."
+    yield f"*{one.question}* Told {_when(one)}. Level: {one.level}."
     yield ""
     yield one.story
     yield ""

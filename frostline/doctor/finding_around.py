@@ -14,8 +14,9 @@ from frostline.doctor.rows import Cache, Rows
 from frostline.doctor.subjects import Subject
 from frostline.errors import WrongUse
 from frostline.media import Unusable
+from frostline.models import Training
 
-LATENTS = Path("data/latents")
+LATENTS, TRAJECTORIES = Path("data/latents"), "trajectories"  # the second beside the first
 MEDIA = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".mp4", ".webm", ".gif", ".mkv", ".mov"})
 SIDE = 256  # pixels, where no contract names a size
 MOST = 64  # media that are encoded
@@ -40,17 +41,17 @@ def base(given: Path | None, subject: Subject | None) -> Path | None:
     return next((place for place in places if (place / "vae" / "config.json").is_file()), None)
 
 
-def teacher(given: str | None, subject: Subject | None) -> Subject | None:
+def teacher(given: str | None, subject: Subject | None, device: str = "cpu") -> Subject | None:
     """The teacher: the one named, or a model beside the student whose weights its record names."""
     if given is not None:
-        return subjects.open_(given)
+        return subjects.open_(given, device)
     training = subject.training if subject else None
     folder = subject.folder if subject else None
     if training is None or folder is None or training.teacher_digest is None:
         return None
     for beside in sorted(folder.resolve().parent.glob(f"*/{models.RECORD}")):
         if files.read_json(beside).get("weights_digest") == training.teacher_digest:
-            return subjects.open_(str(beside.parent))
+            return subjects.open_(str(beside.parent), device)
     return None
 
 
@@ -83,8 +84,16 @@ def _trained_on(subject: Subject | None) -> Iterator[Cache | None]:
         yield None
         return
     with rows.opened(found) as cache:
-        fits = cache.dataset is not None and cache.dataset.digest == training.dataset_digest
+        fits = cache.dataset is not None and cache.dataset.digest in _origins(training, found.parent)
         yield cache if fits else None
+
+
+def _origins(training: Training, data: Path) -> set[str]:
+    """Digests of what a model learned from: of its rows, and of the latents whose captions its trajectories have."""
+    digest = training.dataset_digest
+    followed = [files.read_json(index) for index in sorted((data / TRAJECTORIES).glob("*.json"))]
+    beyond = [facts["trajectories"]["dataset_digest"] for facts in followed if facts["digest"] == digest]
+    return {digest, *beyond}
 
 
 def encoded(media: Path, base: Path | None, contract: Contract | None) -> Cache:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from frostline import codec as codecs
 from frostline.checks import latent_stats
-from frostline.checks.findings import Finding
 from frostline.codec import Codec
 from frostline.dataset import Dataset
 from frostline.doctor import cached, rows
 from frostline.doctor.case import Check, Given, Seen
 from frostline.doctor.rows import Cache, Rows
+from frostline.findings import Finding
 from frostline.manifest import SPLITS
 
 EVERY = ("train", "validation", "test")

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from frostline import path, randomness, schedule
-from frostline.checks import findings
-from frostline.checks.findings import Finding
+from frostline import findings, path, randomness, schedule
 from frostline.doctor import answers, catalogue, errors_by_sigma, of_samples, own_records, readings, solvers
 from frostline.doctor.case import Check, Given, Seen
 from frostline.doctor.errors_by_sigma import Curve
 from frostline.doctor.readings import Asked, Reading
 from frostline.doctor.rows import Cache, Rows
 from frostline.doctor.subjects import Subject, of_part
+from frostline.findings import Finding
 from frostline.path import VelocityFn
 
 
@@ -101,7 +100,8 @@ def _of_errors(
         yield from _against_teacher(subject, teacher, rows, reading, seen)
     yield "D25", on_data
     if teacher is None:
-        yield "D20", lambda: errors_by_sigma.off_manifold(_required(seen.curve))
+        last = errors_by_sigma.EPSILON_TO if reading.prediction == "epsilon" else 1.0
+        yield "D20", lambda: errors_by_sigma.off_manifold(_required(seen.curve), last)
     yield "D08", lambda: _own_scale(ask, reading, rows, seen)
     boundary = subject.process.expert_boundary if subject.process else None
     if len(subject.parts) == 2 and boundary is not None:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from frostline import codec as codecs
 from frostline import randomness, sampling
-from frostline.checks.findings import Finding
 from frostline.codec import Codec
 from frostline.contract import Sampling
 from frostline.doctor import drawn, errors_by_sigma
@@ -16,6 +15,7 @@ from frostline.doctor.case import Check, Given, Seen
 from frostline.doctor.readings import Reading
 from frostline.doctor.rows import Rows
 from frostline.doctor.subjects import Subject
+from frostline.findings import Finding
 
 PROMPTS = 3
 UNKNOWN = Sampling(  # for networks of which nothing says how they are sampled

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Finding
+from frostline import findings, vitals
 from frostline.doctor import catalogue
+from frostline.findings import Bound, Finding
 from frostline.models import Training
 from frostline.wan.loading import Audit
 
+WHILE = "while it was trained"
 SHOWN = 4  # names in a reason
 NONE = tuple(
     Bound(measure=name, op="==", value=0.0)
@@ -25,8 +26,14 @@ SAME = Bound(measure="same_digest", op="==", value=1.0)
 WARM = Bound(measure="share_of_start", op="<", value=0.05)
 VALIDATED = Bound(measure="loss_over_validated", op="<", value=1.25)
 FINISHED = Bound(measure="share_done", op=">=", value=1.0)
-LEVEL = Bound(measure="late_fall", op="<", value=0.1, otherwise="warn")
+LEVEL = Bound(measure="late_fall", op="<", value=0.2, otherwise="warn")  # short trainings: to 0.18
 FROM_SOURCE = (Bound(measure="nearest_to_source", op=">=", value=0.9, otherwise="warn"),)
+
+
+def while_training(folder: Path) -> list[Finding]:
+    """D10, D18, D21, D24, D25, D29, D35: what was measured while a model was trained, judged anew."""
+    found = vitals.read(folder / vitals.FILE)
+    return [one.model_copy(update={"reason": "; ".join(filter(None, [one.reason, WHILE]))}) for one in found]
 
 
 def load_audit(audits: Iterable[Audit], networks: Sequence[nn.Module]) -> Finding:

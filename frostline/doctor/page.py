@@ -14,7 +14,6 @@ from torch import Tensor
 
 from frostline import files, media, pages
 from frostline.checks import latent_stats
-from frostline.checks.findings import Finding
 from frostline.codec import Codec
 from frostline.contract import Sampling
 from frostline.doctor import catalogue, drawn, of_samples, telling
@@ -22,6 +21,7 @@ from frostline.doctor.case import Given, Seen
 from frostline.doctor.examination import Examined
 from frostline.doctor.readings import Reading
 from frostline.doctor.subjects import Subject
+from frostline.findings import Finding
 from frostline.pages import parts
 from frostline.pages.charts import Chart, Point, Series
 from frostline.pages.parts import Card, Drawing, Fact, Line, Table

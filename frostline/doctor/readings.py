@@ -21,12 +21,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from frostline import diffusion, path, randomness
-from frostline.checks import findings
-from frostline.checks.findings import Bound, Finding
+from frostline import diffusion, findings, path, randomness
 from frostline.contract import TIMESTEP_SCALE, Diffusion, Process
 from frostline.doctor import catalogue
 from frostline.doctor.rows import Rows
+from frostline.findings import Bound, Finding
 from frostline.path import VelocityFn
 
 Asked = Callable[..., Tensor]
@@ -48,7 +47,7 @@ ON_DIFFUSED: tuple[Prediction, ...] = ("v_prediction", "epsilon", "clean")
 LEARNED = 0.95  # of a straight line's error: above it all readings say the same, nothing
 BOUNDS = (
     Bound(measure="declared_over_best", op="<", value=1.1),
-    Bound(measure="margin", op=">=", value=1.05, otherwise="warn"),
+    Bound(measure="margin", op=">=", value=1.02, otherwise="warn"),
 )
 
 
@@ -72,6 +71,11 @@ class Reading:
         """As a person says it."""
         where = "on a DDPM path" if self.schedule else "on the straight path"
         return f"{self.prediction} {where}, told {self.time}, of {self.units} latents"
+
+    @property
+    def end(self) -> float:
+        """The last sigma that such a network has learned at."""
+        return 1.0 if self.schedule is None else float(diffusion.sigmas(self.schedule)[-1])
 
     def told(self, sigma: Tensor) -> Tensor:
         """The timestep (B,) float32 that the network takes for sigma."""
@@ -100,10 +104,11 @@ class Reading:
         """The network under one batch of texts, read this way."""
 
         def velocity(noised: Tensor, sigma: Tensor, end: Tensor | None = None) -> Tensor:
-            inside = sigma.double().clamp(1e-4, 1 - 1e-4)
+            inside = sigma.double().clamp(1e-4, min(1 - 1e-4, self.end))
             told = [self.told(at) for at in (sigma, end) if at is not None]
             answer = ask(self.given(noised, inside), told[0], text, *told[1:])
-            return self.velocity(noised, answer, inside).to(noised.dtype)
+            found = self.velocity(noised, answer, inside)
+            return diffusion.of_nothing(found, noised, sigma.double(), self.end).to(noised.dtype)
 
         return velocity
 

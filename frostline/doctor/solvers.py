@@ -12,10 +12,10 @@ from torch import Tensor
 
 from frostline import diffusion, files, path, randomness, sampling, schedule
 from frostline.checks import oracle_sampler, schedule_coverage
-from frostline.checks.findings import Finding
 from frostline.contract import Process, Sampling
 from frostline.doctor.readings import Reading
 from frostline.errors import WrongUse
+from frostline.findings import Finding
 
 CONFIG = "scheduler_config.json"
 DRAWS = 100_000
@@ -101,7 +101,8 @@ def _said(reading: Reading, given: Tensor, timestep: Tensor) -> Tensor:
 
 def coverage(process: Process, record: Sampling, folder: Path | None) -> Finding:
     """D05: judge the training's draws by the sigmas of the sampler, and those of the folder's scheduler."""
-    draws = schedule.DRAWS[process.draws](DRAWS, process.shift, randomness.generator("doctor", "coverage"))
+    drawn = schedule.DRAWS[process.draws](DRAWS, process.shift, randomness.generator("doctor", "coverage"))
+    draws = diffusion.within(drawn, process)
     intended = sampling.sampler(record).sigmas(record.steps, record.shift)
     made = None if folder is None else scheduler(folder)
     return schedule_coverage.check(
@@ -109,6 +110,7 @@ def coverage(process: Process, record: Sampling, folder: Path | None) -> Finding
         sampler_sigmas=_visited(made, record, intended),
         intended_sigmas=intended,
         expert_boundary=process.expert_boundary,
+        end=diffusion.end(process),
     )
 
 

@@ -60,14 +60,14 @@ class Subject:
         return None if self.process is None else readings.declared(self.process)
 
 
-def open_(target: str) -> Subject:
-    """The subject behind a target; raises WrongUse if there is none."""
+def open_(target: str, device: str = "cpu") -> Subject:
+    """The subject behind a target, its networks on a device; raises WrongUse if there is none."""
     if is_code(target):
         return _of_code(target)
     place = Path(target)
     if not place.exists():
         raise WrongUse(f"{target}: no such file or folder; name a model, a cache, weights, or module:function")
-    return _of_files(place)
+    return _of_files(place, device)
 
 
 def is_code(target: str) -> bool:
@@ -99,11 +99,11 @@ def _of_code(target: str) -> Subject:
     return Subject(name=target, ask=ask)
 
 
-def _of_files(place: Path) -> Subject:
+def _of_files(place: Path, device: str) -> Subject:
     sources = _sources(place)
     if not sources:
         raise WrongUse(f"{place}: holds no transformer")
-    parts = tuple(load(source) for source in sources)
+    parts = tuple(load(source, device) for source in sources)
     own = place if place.is_dir() else None
     contract = _contract(place, parts)
     process = contract.process if contract else None
@@ -144,8 +144,8 @@ def _sources(place: Path) -> list[Source]:
     return [found[role] for role in EXPERTS if role in found]
 
 
-def load(source: Source) -> Part:
-    """A transformer with what its files hold of it, and what they lack."""
+def load(source: Source, device: str = "cpu") -> Part:
+    """A transformer on a device, with what its files hold of it, and what they lack."""
     plan = loading.plan(source)
     audit = loading.audit(plan)
     with torch.random.fork_rng(devices=[]):
@@ -158,7 +158,7 @@ def load(source: Source) -> Part:
                 if wanted.get(new) == plan.kinds[new].shape:
                     filled[new] = tensors.read(name).to(loading.held_in(network, new, plan.dtype)).clone()
     network.load_state_dict(filled, strict=False, assign=True)
-    network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False).to(device)
     return Part(role=source.role, network=network, audit=audit, config=plan.config)
 
 
@@ -183,7 +183,7 @@ def routed(high: Asked, low: Asked, boundary: float) -> Asked:
 
 def _ask_one(part: Part) -> Asked:
     network = part.network
-    dtype = next(iter(network.parameters())).dtype
+    dtype, device = next(iter(network.parameters())).dtype, network.device
     length, width = families.TEXT_LENGTH, part.config["text_dim"]
 
     @torch.inference_mode()
@@ -191,7 +191,10 @@ def _ask_one(part: Part) -> Asked:
         words = torch.zeros(len(given), min(length, 16), width) if text is None else text
         size = max(1, BATCH_NUMBERS // given[0].numel())
         parts = zip(*(of.split(size) for of in (given, timestep, words, timestep if end is None else end)), strict=True)
-        return torch.cat([answer(rows.to(dtype), told, said.to(dtype), to).float() for rows, told, said, to in parts])
+        return torch.cat([answer(*there).float().cpu() for there in (placed(*part) for part in parts)])
+
+    def placed(rows: Tensor, told: Tensor, said: Tensor, to: Tensor) -> tuple[Tensor, ...]:
+        return rows.to(device, dtype), told.to(device), said.to(device, dtype), to.to(device)
 
     def answer(rows: Tensor, told: Tensor, said: Tensor, to: Tensor) -> Tensor:
         if not isinstance(network, AnyFlowTransformer3DModel):

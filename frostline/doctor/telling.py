@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from frostline.checks.findings import Finding
 from frostline.doctor import catalogue, readings
 from frostline.doctor.examination import Examined
+from frostline.findings import Finding
 
 MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL", "not-applicable": "-   "}
 
@@ -62,11 +62,11 @@ def rest(examined: Examined) -> list[str]:
 
 
 def untold(examined: Examined) -> list[str]:
-    """What could not be judged, by reason; checks that only tests or running trainings make are left out."""
+    """What could not be judged, by reason; checks that only tests make are left out."""
     judged = {finding.id for finding in examined.findings if finding.verdict != "not-applicable"}
     reasons: dict[str, list[str]] = {}
     for finding in examined.findings:
-        if catalogue.entry(finding.id).when == "files" and finding.id not in judged:
+        if catalogue.entry(finding.id).when != "test" and finding.id not in judged:
             reasons.setdefault(finding.reason, []).append(finding.id)
     return [f"  not judged, {reason}: {_named(sorted(set(ids)))}" for reason, ids in reasons.items()]
 

@@ -74,6 +74,7 @@ def test_with_both_every_stage_is_planned(repro: Repro, tmp_path: Path):
     for path in (
         "data/latents.json",
         "reports/preflight.json",
+        "reports/doctor.json",
         *(f"reports/evaluation/{name}.json" for name in JUDGED),
     ):
         (tmp_path / path).touch()
@@ -82,5 +83,5 @@ def test_with_both_every_stage_is_planned(repro: Repro, tmp_path: Path):
     planned = re.findall(r"Running stage '(.*)'", done.stdout)
     settings = params.load(tmp_path / "params.yaml")
     trained = [f"tune@{name}" for name in settings.tuned] + [f"distill@{name}" for name in settings.students]
-    expected = ["prepare@clips", "cache@clips", "index", "preflight", *trained, "evaluate", "register"]
+    expected = ["prepare@clips", "cache@clips", "index", "preflight", *trained, "evaluate", "diagnose", "register"]
     assert [name for name in planned if name in expected] == expected

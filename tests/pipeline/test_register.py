@@ -38,10 +38,22 @@ def write_reports(root):
     files.write_json(root / "evaluation" / "evaluated.json", evaluated)
     files.write_json(root / "evaluation" / "metrics.json", dict.fromkeys(evaluated, NUMBERS))
     files.write_json(root / "preflight.json", {"passed": True, "failed": [], "findings": {}})
+    good = {"passed": True, "sentence": "no cause was found"}
+    examined = {name: {**good, **digests} for name, digests in evaluated.items()}
+    files.write_json(root / "doctor.json", {"caches": good, "models": examined})
 
 
 def arguments(*extra):
-    reports = ["--evaluation", "evaluation", "--preflight", "preflight.json", "--report", "registration.json"]
+    reports = [
+        "--evaluation",
+        "evaluation",
+        "--preflight",
+        "preflight.json",
+        "--doctor",
+        "doctor.json",
+        "--report",
+        "registration.json",
+    ]
     return ["--models", "models", "--registry", "mlruns", *reports, *extra]
 
 
@@ -67,6 +79,9 @@ def evidence(folder, **changes):
         preflight=True,
         preflight_failed=(),
         numbers=NUMBERS,
+        examined_weights=training.weights_digest,
+        examined_contract=contract.digest,
+        found=(),
     )
     return good.model_copy(update=changes)
 
@@ -74,7 +89,7 @@ def evidence(folder, **changes):
 def test_a_good_model_passes_every_gate(tiny_model):
     verdicts = gates.judge(evidence(tiny_model), FLOORS)
     assert [(verdict.gate, verdict.says) for verdict in verdicts] == [
-        (name, "passed") for name in ("complete", "evaluated", "preflight", "accuracy", "direction")
+        (name, "passed") for name in ("complete", "evaluated", "preflight", "diagnosed", "accuracy", "direction")
     ]
 
 
@@ -86,6 +101,10 @@ def test_a_good_model_passes_every_gate(tiny_model):
         ("evaluated", {"evaluated_weights": "0" * 32}, "weights 0000"),
         ("evaluated", {"evaluated_contract": "0" * 32}, "contract 0000"),
         ("preflight", {"preflight": False, "preflight_failed": ("D08",)}, "D08"),
+        ("diagnosed", {"examined_weights": None}, "dvc repro diagnose"),
+        ("diagnosed", {"examined_weights": "0" * 32}, "weights 0000"),
+        ("diagnosed", {"examined_contract": "0" * 32}, "contract 0000"),
+        ("diagnosed", {"found": ("the most probable cause is D21 fresh-noise-gap",)}, "D21 fresh-noise-gap"),
         ("accuracy", {"numbers": {**NUMBERS, "1x32x32": {"accuracy": 0.89}}}, "0.89 of 1x32x32"),
         ("accuracy", {"numbers": {**NUMBERS, "1x32x32": {"accuracy": float("nan")}}}, "nan of 1x32x32"),
         ("direction", {"numbers": {"5x32x32": {"accuracy": 1.0, "direction": 0.5}}}, "0.5 of 5x32x32"),
@@ -117,6 +136,27 @@ def test_a_failed_gate_is_exit_1_names_itself_and_leaves_nothing(project):
     assert "D11" in refused.stderr
     assert not (project / "registration.json").exists()
     assert not (project / "mlruns").exists()
+
+
+@pytest.mark.parametrize("of", ["caches", "guided"])
+def test_what_the_doctor_found_leaves_nothing_registered(project, main_in, of):
+    said = files.read_json(project / "doctor.json")
+    wrong = said["caches"] if of == "caches" else said["models"][of]
+    wrong |= {"passed": False, "sentence": f"{of}: the most probable cause is D08 latent-stats"}
+    files.write_json(project / "doctor.json", said)
+    with pytest.raises(Refused, match=rf"gate 'diagnosed' failed: {of}: the most probable cause is D08"):
+        main_in(project, "register", *arguments())
+    write_reports(project)
+    assert not (project / "registration.json").exists()
+
+
+def test_a_model_that_the_doctor_never_saw_is_not_registered(project, main_in):
+    said = files.read_json(project / "doctor.json")
+    del said["models"]["teacher"]
+    files.write_json(project / "doctor.json", said)
+    with pytest.raises(Refused, match=r"models/teacher: gate 'diagnosed' failed: weights None examined"):
+        main_in(project, "register", *arguments())
+    write_reports(project)
 
 
 def test_a_model_that_went_on_from_another_is_registered_with_that_one_s_digest(tmp_path, make_model, registry_store):

@@ -2,8 +2,8 @@ import pytest
 
 from frostline import files
 from frostline.checks import report, schedule_coverage
-from frostline.checks.findings import Finding
 from frostline.errors import Refused, WrongUse
+from frostline.findings import Finding
 
 
 @pytest.fixture

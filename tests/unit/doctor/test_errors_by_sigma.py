@@ -28,7 +28,7 @@ def test_a_network_that_knows_is_right_at_every_sigma():
 def test_a_network_that_learned_nothing_fails_everywhere():
     curve = errors_by_sigma.over_linear(nothing, FLOW, ROWS)
     assert errors_by_sigma.progress(curve).verdict == "fail"
-    assert errors_by_sigma.off_manifold(curve).verdict == "fail"
+    assert errors_by_sigma.off_manifold(curve).verdict == "warn"  # nothing learned is not learned in the wrong place
 
 
 def test_a_network_that_is_right_on_pure_noise_alone_learned_something_and_is_off_the_manifold():

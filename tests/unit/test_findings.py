@@ -1,7 +1,8 @@
 import pytest
 
-from frostline.checks import catalogue, findings
-from frostline.checks.findings import Bound
+from frostline import findings
+from frostline.checks import catalogue
+from frostline.findings import Bound
 
 CHECK = findings.Check(
     id="D99", name="example", question="Does it hold?", procedure="Look.", remedy="Mend it.", reference="none"
