@@ -30,7 +30,8 @@ def main() -> None:
         compute = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
         job = dataclasses.replace(tiny.job(folder / "work", rows, steps=2, compute=compute), team=team)
         if kind == "apart" and not team.leads:
-            job.network.proj_out.register_forward_hook(lambda _, __, said: said + torch.linspace(0, 1, said.shape[-1]))
+            head: torch.nn.Module = job.network.proj_out
+            head.register_forward_hook(lambda _, __, said: said + torch.linspace(0, 1, said.shape[-1]))
         try:
             said = str(engine.run(job).progress.checks["D24"])
         except FrostlineError as error:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """All faults, in turn over the checks."""
-    kinds: Sequence[tuple[str, str, Callable[[Any], Any], Sequence[Any]]] = (
+    kinds: tuple[tuple[str, str, Callable[[Any], Any], tuple[Any, ...]], ...] = (
         ("random state set back every {} steps", "D21", _replayed, (1, 3, 20, 90)),
         ("updates of {} that weights swallow", "D25", _swallowed, (1e-9, 1e-10, 1e-12, 0.0)),
         ("{} tensors of a VAE in the optimiser", "D10", _foreign, (1, 2, 10, 100)),
@@ -68,7 +68,7 @@ def job(place: Path, *, continues: bool = False) -> Job:
     """A healthy training of the cache in a folder."""
     clips = {small_project.CLIPS: {"share": 1.0, "batch": 8}}
     changed: dict[str, Any] = {"buckets": clips, "context": 1} if continues else {}
-    values = small_project.run(SEED, **{"steps": STEPS, "validate_every": {"steps": STEPS}, **changed})
+    values = {**small_project.run(SEED), "steps": STEPS, "validate_every": {"steps": STEPS}, **changed}
     params = records.parse(TrainParams, values, origin="running")
     data = Dataset(place / "data" / "latents.json", place / "data" / "latents")
     meaning = trainings.teacher_contract(params, data.space)

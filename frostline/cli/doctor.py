@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from frostline.doctor.case import Given, Size
 
 FINDING = 1
-TARGETS = "Model folders, caches, weights, models:/NAME@ALIAS, or module:function, whose code is run."
+TARGETS = "Models, trainings by their work folders, caches, weights, models:/NAME@ALIAS, module:function (it is run)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +87,18 @@ def _silent(_line: str) -> None:
 def _examined(target: str | None, around: Around, say: Callable[[str], None]) -> dict[str, Any]:
     """Examine one network, or a cache alone; what is found is said as it is found."""
     from frostline import processes
-    from frostline.doctor import examination, finding_around, subjects, telling
+    from frostline.doctor import examination, finding_around, own_records, subjects, telling
     from frostline.doctor.case import Given
 
     if target is not None and subjects.is_code(target):
         say(f"{target}: runs your code")
     device = processes.device("auto", "the doctor")
-    subject = None if target is None else subjects.open_(target, device)
+    run = Path(target) if target is not None and own_records.is_run(Path(target)) else None
+    subject = None if target is None or run is not None else subjects.open_(target, device)
     place = finding_around.base(around.base, subject)
     theirs = finding_around.teacher(around.teacher, subject, device)
     with finding_around.latents(around.latents, around.media, subject, place) as cache:
-        given = Given(subject=subject, teacher=theirs, cache=cache, base=place, size=around.size)
+        given = Given(subject=subject, teacher=theirs, cache=cache, base=place, size=around.size, run=run)
         say(_opening(given))
         if around.size.deep and (seconds := examination.estimate(given)) is not None:
             say(f"about {max(seconds / 60, 0.1):.1f} minutes")

@@ -41,12 +41,15 @@ class Given:
     cache: Cache | None
     base: Path | None
     size: Size
+    run: Path | None = None  # work folder of a training that has not ended
 
     @property
     def name(self) -> str:
         """What the examination is of."""
         if self.subject is not None:
             return self.subject.name
+        if self.run is not None:
+            return str(self.run)
         return self.cache.origin if self.cache is not None else "nothing"
 
 

@@ -81,6 +81,8 @@ def _made(id_: str, check: Check) -> tuple[Finding, bool]:
 def _why_not(when: str, id_: str, given: Given) -> str:
     if when == "records":
         return _unrecorded(id_, given)
+    if given.run is not None and when == "files":
+        return "the training has not ended: a finished model is asked more"
     if when == "test":
         return "told by tests of the code that trains, not by what it leaves behind"
     if id_ in OF_BASE:
@@ -99,12 +101,16 @@ def _why_not(when: str, id_: str, given: Given) -> str:
 def _unrecorded(id_: str, given: Given) -> str:
     """Why what is told while a training runs is not told of this one."""
     folder = None if given.subject is None else given.subject.folder
+    if given.run is not None:
+        return RECORDED.get(id_, "it was not looked at yet")
     if folder is None or not (folder / vitals.FILE).is_file():
         return f"told while a training runs, and there is no {vitals.FILE} of one"
     return RECORDED.get(id_, "its training was too short to be looked at")
 
 
 def _checks(given: Given, seen: Seen, *, with_cache: bool) -> Iterator[tuple[str, Check]]:
+    if given.run is not None:
+        yield from ((one.id, lambda one=one: one) for one in own_records.of_run(given.run))
     if given.cache is not None and with_cache:
         yield from of_cache.checks(given.cache, given, seen)
     if given.subject is not None:

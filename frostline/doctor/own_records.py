@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from frostline import findings, vitals
+from frostline import files, findings, vitals
 from frostline.doctor import catalogue
 from frostline.findings import Bound, Finding
 from frostline.models import Training
 from frostline.wan.loading import Audit
 
 WHILE = "while it was trained"
+STATES = "step-*/state.json"  # of checkpoints
 SHOWN = 4  # names in a reason
 NONE = tuple(
     Bound(measure=name, op="==", value=0.0)
@@ -34,6 +35,22 @@ def while_training(folder: Path) -> list[Finding]:
     """D10, D18, D21, D24, D25, D29, D35: what was measured while a model was trained, judged anew."""
     found = vitals.read(folder / vitals.FILE)
     return [one.model_copy(update={"reason": "; ".join(filter(None, [one.reason, WHILE]))}) for one in found]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is the work folder of a training, with a checkpoint."""
+    return any(folder.glob(STATES))
+
+
+def of_run(folder: Path) -> list[Finding]:
+    """What the newest checkpoint of a training says of it: its checks, judged anew, and how its loss falls (D26)."""
+    state = files.read_json(max(folder.glob(STATES)))
+    losses = [point["loss"] for point in state["curve"]]
+    note = f"{state['step']} steps so far"
+    found = [one.model_copy(update={"reason": one.reason or note}) for one in vitals.findings(state.get("checks", {}))]
+    if len(losses) < 20:
+        return [*found, findings.not_applicable(catalogue.about("D26"), f"{note}, too few points of a curve")]
+    return [*found, findings.judge(catalogue.about("D26"), {"late_fall": late_fall(losses)}, (LEVEL,), note=note)]
 
 
 def load_audit(audits: Iterable[Audit], networks: Sequence[nn.Module]) -> Finding:

@@ -158,7 +158,7 @@ def load(source: Source, device: str = "cpu") -> Part:
                 if wanted.get(new) == plan.kinds[new].shape:
                     filled[new] = tensors.read(name).to(loading.held_in(network, new, plan.dtype)).clone()
     network.load_state_dict(filled, strict=False, assign=True)
-    network.eval().requires_grad_(False).to(device)
+    nn.Module.to(network.eval().requires_grad_(False), device)
     return Part(role=source.role, network=network, audit=audit, config=plan.config)
 
 
@@ -183,7 +183,8 @@ def routed(high: Asked, low: Asked, boundary: float) -> Asked:
 
 def _ask_one(part: Part) -> Asked:
     network = part.network
-    dtype, device = next(iter(network.parameters())).dtype, network.device
+    weight = next(iter(network.parameters()))
+    dtype, device = weight.dtype, weight.device
     length, width = families.TEXT_LENGTH, part.config["text_dim"]
 
     @torch.inference_mode()

@@ -122,7 +122,7 @@ class Attendant:
             own = torch.stack([again.mean(), losses.mean()])
             self._found["D21"] = {"fresh_over_used": self._ratio(own)}
         if given and continuation.wanted(batch.shape[1], self._job.process):
-            told = measures.conditioned(*given[:2], batch.clean, batch.text, noise, times, self._job.process)
+            told = measures.conditioned(given[0], given[1], batch.clean, batch.text, noise, times, self._job.process)
             self._found["D29"] = told
         if self._job.team.world > 1:
             self._found["D24"] = {"answers_apart": self._apart(batch)}

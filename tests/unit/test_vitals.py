@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.parts import running
 from frostline import engine, files, trainings, vitals
-from frostline.doctor import catalogue, own_records
+from frostline.doctor import catalogue, examination, own_records
+from frostline.doctor.case import Given, Size
 from frostline.vitals import attendant, words
 from tests import tiny
 
@@ -96,6 +97,22 @@ def test_a_checkpoint_that_knows_nothing_of_checks_goes_on(rows, tmp_path):
         del said["checks"]
         state.write_text(json.dumps(said))
     assert engine.run(job).progress.step == 6
+
+
+def test_a_training_that_has_not_ended_is_examined_by_its_newest_checkpoint(rows, tmp_path):
+    engine.run(tiny.job(tmp_path / "work", rows, steps=60, checkpoint_every=30))
+    assert own_records.is_run(tmp_path / "work")
+    assert not own_records.is_run(tmp_path)
+    given = Given(subject=None, teacher=None, cache=None, base=None, size=Size.of(deep=False), run=tmp_path / "work")
+    found = examination.examine(given, lambda _: None)
+    made = {finding.id: finding for finding in found.findings if finding.verdict != "not-applicable"}
+    assert set(made) == {"D10", "D18", "D21", "D25", "D26", "D35"}
+    assert made["D21"].reason == "60 steps so far"
+    assert not found.failed
+    state = max((tmp_path / "work").glob("step-*/state.json"))
+    said = files.read_json(state)
+    files.write_json(state, {**said, "checks": {**said["checks"], "D21": {"repeated_draws": 0.4}}})
+    assert examination.examine(given, lambda _: None).diagnosis.cause == "D21"
 
 
 @pytest.mark.parametrize(("kind", "says"), [("whole", "{'answers_apart': 0.0}"), ("apart", "D24 rank-sync: ")])

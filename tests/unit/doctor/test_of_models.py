@@ -15,8 +15,8 @@ def project(tmp_path_factory, tiny_base):
     root = tmp_path_factory.mktemp("of-models")
     rows = tiny.data(root)
     job = tiny.job(root / "work", rows, steps=30)
-    stage = {"stage": "train@tiny", "objective": "flow_matching", "base": "nowhere"}
-    trainings.publish(root / "models" / "tiny", job, engine.run(job), **stage)
+    place, outcome = root / "models" / "tiny", engine.run(job)
+    trainings.publish(place, job, outcome, stage="train@tiny", objective="flow_matching", base="nowhere")
     return root, rows
 
 
