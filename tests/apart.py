@@ -22,6 +22,10 @@ from tests import tiny  # noqa: E402
 LAUNCH = LaunchParams(device="cpu", nodes=1, gpus_per_node=2, rendezvous=None)
 
 
+def _apart(_: torch.nn.Module, __: object, said: torch.Tensor) -> torch.Tensor:
+    return said + torch.linspace(0, 1, said.shape[-1])
+
+
 def main() -> None:
     """Train two steps."""
     folder, kind = Path(sys.argv[1]), sys.argv[2]
@@ -30,8 +34,7 @@ def main() -> None:
         compute = {"dtype": "float32", "accumulate": 1, "recompute": False, "compile": False}
         job = dataclasses.replace(tiny.job(folder / "work", rows, steps=2, compute=compute), team=team)
         if kind == "apart" and not team.leads:
-            head: torch.nn.Module = job.network.proj_out
-            head.register_forward_hook(lambda _, __, said: said + torch.linspace(0, 1, said.shape[-1]))
+            job.network.proj_out.register_forward_hook(_apart)
         try:
             said = str(engine.run(job).progress.checks["D24"])
         except FrostlineError as error:

@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """All faults, in turn over the checks."""
-    kinds: tuple[tuple[str, str, Callable[[Any], Any], tuple[Any, ...]], ...] = (
+    kinds: list[tuple[str, str, Any, tuple[Any, ...]]] = [
         ("random state set back every {} steps", "D21", _replayed, (1, 3, 20, 90)),
         ("updates of {} that weights swallow", "D25", _swallowed, (1e-9, 1e-10, 1e-12, 0.0)),
         ("{} tensors of a VAE in the optimiser", "D10", _foreign, (1, 2, 10, 100)),
@@ -42,7 +42,7 @@ def cases() -> list[Case]:
         ("a context noised by {}", "D29", _noised_context, (1e-4, 0.01, 0.3, 1.0)),
         ("a context told {} of sigma", "D29", _told_context, (1e-3, 0.1, 0.5, 1.0)),
         ("{} rows of zeros", "D35", _zero_rows, (1, 4, 40, 200)),
-    )
+    ]
     return [
         Case(name.format(variants[turn]), cause, plant(variants[turn]))
         for turn in range(4)
