@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from benchmarks import Frame
@@ -94,7 +95,7 @@ def engine_steps(job: Job, steps: int) -> Cost:
     moments: Moments = []
 
     def objective(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
-        if network.training:
+        if _learns(network):
             moments.append((time.process_time(), time.perf_counter()))
         return job.objective(network, batch, noise, sigma)
 
@@ -120,7 +121,7 @@ def _in_turn(job: Job, bare: Job) -> tuple[list[Cost], list[Cost]]:
         optimizer.step(len(bares))
 
     def objective(of_engine: nn.Module, *given: Any) -> Tensor:
-        if of_engine.training:
+        if _learns(of_engine):
             now = time.process_time(), time.perf_counter()
             if left:
                 engines.append(Cost(now[0] - left[-1][0], now[1] - left[-1][1]))
@@ -130,6 +131,11 @@ def _in_turn(job: Job, bare: Job) -> tuple[list[Cost], list[Cost]]:
 
     engine.run(dataclasses.replace(job, objective=objective))
     return engines[WARM:], bares[WARM:-1]
+
+
+def _learns(network: nn.Module) -> bool:
+    """Whether it is asked by a step, and not by a validation or by who looks at the training."""
+    return network.training and torch.is_grad_enabled()
 
 
 def _prepared(job: Job) -> Sequence[tuple[Batch, Tensor, Tensor]]:
