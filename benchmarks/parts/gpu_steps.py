@@ -123,7 +123,7 @@ def timed(job: Job, steps: int) -> tuple[float, float]:
             batches.close()
 
     def objective(network: nn.Module, batch: Batch, noise: Tensor, sigma: Tensor) -> Tensor:
-        if network.training:
+        if network.training and torch.is_grad_enabled():  # a step, not who looks at the training
             _settled(job.team.device)
             moments.append(time.perf_counter())
         return job.objective(network, batch, noise, sigma)
