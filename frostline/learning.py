@@ -12,7 +12,7 @@ from frostline import budgets, models, randomness, sampling, schedule, sharding,
 from frostline.companions import Companion, Critic, Target, Warmth
 from frostline.contract import Process
 from frostline.dataset import Batch, Dataset
-from frostline.errors import FrostlineError
+from frostline.errors import FrostlineError, WrongUse
 from frostline.networks import Transformer
 from frostline.objectives import (
     Objective,
@@ -95,6 +95,11 @@ def _proof(pupil: Pupil, teacher: models.Model) -> Proof | None:
     params, dataset, bucket = pupil.params, pupil.dataset, min(pupil.params.buckets)
     count = (PROVEN if params.follows else 0) if params.proof_rows is None else params.proof_rows
     rows = dataset.rows(bucket, "validation")[:count].tolist()
+    if len(rows) < PAIR and params.proof_rows:
+        raise WrongUse(
+            f"proof_rows {params.proof_rows}: {params.data} holds out {len(rows)} row(s) of {bucket}, and samples are "
+            f"compared from {PAIR} on; hold out more, or leave proof_rows out"
+        )
     if len(rows) < PAIR:
         return None
     parts = pupil.team.world * params.compute.accumulate

@@ -222,17 +222,22 @@ def publish(
             shutil.copytree(job.work / "preview", beside / "preview")
     shutil.rmtree(job.work)
     _clear(job)
-    skipped, total = len(outcome.progress.skipped), outcome.progress.step
+    _conclude(job, outcome)
+
+
+def _conclude(job: Job, outcome: Outcome) -> None:
+    """Say how the training went."""
+    progress = outcome.progress
     print(
-        f"{job.name}: {total} steps, {skipped} of them left out; "
+        f"{job.name}: {progress.step} steps, {len(progress.skipped)} of them left out; "
         f"{outcome.maturity:.2%} of the averaged weights is not where they began",
         flush=True,
     )
-    for point in outcome.progress.proof[-1:]:
+    for point in progress.proof[-1:]:
         said = ", ".join(f"{name} {value:.3g}" for name, value in point.items() if name != "step")
         print(f"{job.name}: its samples beside its teacher's of the same noise: {said}", flush=True)
-    if outcome.progress.step < job.params.steps:
-        print(f"{job.name}: unfinished, {outcome.progress.step} of {job.params.steps} steps; it cannot be registered")
+    if progress.step < job.params.steps:
+        print(f"{job.name}: unfinished, {progress.step} of {job.params.steps} steps; it cannot be registered")
 
 
 def _clear(job: Job) -> None:

@@ -22,6 +22,11 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    wanted = ("models", "evaluation", "preflight", "doctor")
+    missing = [f"--{name}" for name in wanted if getattr(args, name) is None]
+    if missing and not args.check:
+        parser.error(f"{', '.join(missing)} missing: a model is registered for what is known of it")
+
     from frostline import registration
 
     if args.check:

@@ -150,6 +150,12 @@ def test_what_the_doctor_found_leaves_nothing_registered(project, main_in, of):
     assert not (project / "registration.json").exists()
 
 
+def test_without_a_report_it_says_which_is_missing(project, main_in, capsys):
+    with pytest.raises(SystemExit):
+        main_in(project, "register", "--models", "models", "--registry", "mlruns", "--report", "registration.json")
+    assert "--evaluation, --preflight, --doctor missing" in capsys.readouterr().err
+
+
 def test_a_model_that_the_doctor_never_saw_is_not_registered(project, main_in):
     said = files.read_json(project / "doctor.json")
     del said["models"]["teacher"]

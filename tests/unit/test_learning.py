@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -214,6 +215,17 @@ def test_students_with_noise_between_steps_are_sampled_as_they_learned(rows: Dat
         assert (found.allowed_steps, found.sigmas) == ((2,), tuple(schedule.grid(2, 3.0)[:-1].tolist()))
         with pytest.raises(Refused, match="trained for 2 steps only"):
             sampling.refuse_forbidden(found, steps=4)
+
+
+def test_a_proof_that_cannot_be_had_is_refused(
+    tmp_path: Path, rows: Dataset, teacher: models.Model, monkeypatch: pytest.MonkeyPatch
+):
+    held_out = len(rows.rows(tiny.CLIPS, "validation"))
+    buckets = {tiny.CLIPS: {"share": 1.0, "batch": 4}}
+    assert job(tmp_path, rows, teacher, "consistency", proof_rows=held_out, buckets=buckets).proof is not None
+    monkeypatch.setattr(Dataset, "rows", lambda self, bucket, split: np.array([0]))
+    with pytest.raises(WrongUse, match=r"proof_rows 8: .* holds out 1 row"):
+        job(tmp_path, rows, teacher, "consistency", proof_rows=8, buckets=buckets)
 
 
 @pytest.mark.parametrize(
